@@ -127,6 +127,14 @@ export class MemoryDatapath implements NodeDatapath, FeaturesDatapath {
     watch: () => ({ [Symbol.dispose]() {} }),
   };
 
+  readonly nodeRoutes: FeaturesDatapath['nodeRoutes'] = {
+    set() {},
+    remove() {},
+    prune() {},
+    setTunnel() {},
+    setMasquerade() {},
+  };
+
   readonly integrity = new MemoryIntegrity();
 
   released = false;

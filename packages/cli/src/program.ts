@@ -71,6 +71,7 @@ export function createProgram(): Command {
 
   addAgent(program);
   addServices(program);
+  addNodes(program);
   addFlows(program);
   addDrops(program);
   addEvents(program);
@@ -177,6 +178,23 @@ function addServices(program: Command): void {
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/backend.ts')).backendList(options)),
     'heddle backend list --service default/hello',
+  );
+}
+
+function addNodes(program: Command): void {
+  const node = withExamples(
+    program.command('node').description('show other nodes'),
+    'heddle node list',
+  );
+  withExamples(
+    node
+      .command('list')
+      .description('list other nodes with the paths to their pods: direct or through a tunnel')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/node.ts')).nodeList(options)),
+    'heddle node list -o json',
   );
 }
 

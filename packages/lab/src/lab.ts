@@ -64,6 +64,10 @@ export interface LabOptions {
   readonly podPathMtu?: number;
   /** The nodes forward packets. Default: true. */
   readonly forwarding?: boolean;
+  /** The nodes have routes to the pods of other nodes. Default: true. */
+  readonly podRoutes?: boolean;
+  /** The number of the first node in another subnet, which a router connects. Default: none. */
+  readonly farFrom?: number;
   /** The lab stays when its owner ends or disposes of it, until `removeLab`. Default: false. */
   readonly keep?: boolean;
 }
@@ -95,6 +99,7 @@ export class Lab implements Disposable {
     this.keep = state.keep;
     this.cgroup = state.cgroup;
     this.bpffs = `${labFolder(state.name)}/bpf`;
+    this.#network = state.network;
     this.underlay = new LabHost(platform, this.#hostOf('underlay', 'underlay', underlayAddresses));
     for (const node of state.nodes) {
       const host = this.#nodeOf(node.number, node.name);
@@ -104,7 +109,6 @@ export class Lab implements Disposable {
       }
     }
     for (let host = 1; host <= state.outside; host++) this.outside.push(this.#outsideOf(host));
-    this.#network = state.network;
   }
 
   /** All pods of all nodes. */
@@ -209,7 +213,9 @@ export class Lab implements Disposable {
     this.outside.push(host);
     this.#save();
     makeCgroup(host.cgroup);
-    if (number === 1) enableRouting(this.#platform, this.underlay);
+    if (number === 1 && this.#network.farFrom > largestNode) {
+      enableRouting(this.#platform, this.underlay);
+    }
     connectOutsideHost(this.#platform, host, number, this.underlay, this.#network);
     return host;
   }
@@ -244,6 +250,7 @@ export class Lab implements Disposable {
       `mount bpffs on ${bpffs}`,
     );
     createUnderlay(this.#platform, underlay, this.#network);
+    if (this.#network.farFrom <= largestNode) enableRouting(this.#platform, underlay);
   }
 
   /**
@@ -268,7 +275,8 @@ export class Lab implements Disposable {
   }
 
   #nodeOf(number: number, name: string): LabNode {
-    const host = this.#hostOf(name, name, nodeAddresses(number));
+    const isFar = number >= this.#network.farFrom;
+    const host = this.#hostOf(name, name, nodeAddresses(number, isFar));
     return new LabNode(this.#platform, { ...host, number, bpffs: `${this.bpffs}/${name}` });
   }
 
@@ -307,6 +315,7 @@ export class Lab implements Disposable {
 export function createLab(platform: Platform, options: LabOptions): Lab {
   const { name, nodes = 1, podsPerNode = 0, outside = 0, keep = false } = options;
   const { mtu = 1500, pathMtu = mtu, podPathMtu = pathMtu, forwarding = true } = options;
+  const { podRoutes = true, farFrom = largestNode + 1 } = options;
   checkName('lab', name);
   if (nodes > largestNode || podsPerNode > largestPod || outside > largestOutside) {
     throw new RangeError(
@@ -328,7 +337,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
     keep,
     owner: thisProcess(),
     cgroup,
-    network: { mtu, pathMtu, podPathMtu, forwarding },
+    network: { mtu, pathMtu, podPathMtu, forwarding, podRoutes, farFrom },
     nodes: [],
     outside: 0,
   };

@@ -23,7 +23,9 @@ import type { LabHost, LabNode, LabPod } from './lab-host.ts';
 import type { NetworkState } from './run-folder.ts';
 import {
   type Addresses,
+  farUnderlayAddresses,
   gatewayMac,
+  largestNode,
   nodeMac,
   nodePortName,
   outsideGatewayMac,
@@ -62,8 +64,9 @@ export function createUnderlay(platform: Platform, underlay: LabHost, network: N
     mtu: network.mtu,
     up: true,
   });
-  for (const end of ends) {
-    addAddress(socket, index, `${underlayAddresses[end]}/${underlayBits[end]}`);
+  for (const addresses of [underlayAddresses, farUnderlayAddresses]) {
+    if (addresses === farUnderlayAddresses && network.farFrom > largestNode) continue;
+    for (const end of ends) addAddress(socket, index, `${addresses[end]}/${underlayBits[end]}`);
   }
 }
 
@@ -96,7 +99,9 @@ export function connectNode(
   others: readonly LabNode[],
   network: NetworkState,
 ): void {
-  const { mtu, pathMtu, podPathMtu } = network;
+  const { mtu, pathMtu, podPathMtu, podRoutes } = network;
+  const isFar = (each: LabNode) => each.number >= network.farFrom;
+  const router = isFar(node) ? farUnderlayAddresses : underlayAddresses;
   using namespace = createNamespace(platform, node);
   if (network.forwarding) forward(namespace);
   using outside = openSocket(platform, underlay);
@@ -111,26 +116,38 @@ export function connectNode(
   addAddress(inside, loopback, `${gateway.v4}/32`, { scope: 'link' });
   for (const end of ends) {
     addAddress(inside, eth0, `${node.addresses[end]}/${underlayBits[end]}`);
-    addNeighbour(inside, { link: eth0, address: underlayAddresses[end], lladdr: underlayMac });
-    addRoute(inside, { destination: everywhere[end], via: underlayAddresses[end], link: eth0 });
+    addNeighbour(inside, { link: eth0, address: router[end], lladdr: underlayMac });
+    addRoute(inside, { destination: everywhere[end], via: router[end], link: eth0 });
   }
-  addNodeRoutes(outside, bridgeIndex, node, node.addresses);
+  addNeighbours(outside, bridgeIndex, node);
+  if (podRoutes) addPodRoutes(outside, bridgeIndex, node, node.addresses);
   if (podPathMtu < mtu) limitPacketSize(outside, bridgeIndex, node, network);
-  const viaOf = (to: LabNode) => (podPathMtu < pathMtu ? underlayAddresses : to.addresses);
   for (const other of others) {
-    addNodeRoutes(inside, eth0, other, viaOf(other));
     using socket = openSocket(platform, other);
-    addNodeRoutes(socket, findLink(socket, 'eth0')!.index, node, viaOf(node));
+    const otherEth0 = findLink(socket, 'eth0')!.index;
+    const isNear = isFar(other) === isFar(node);
+    if (isNear) {
+      addNeighbours(inside, eth0, other);
+      addNeighbours(socket, otherEth0, node);
+    }
+    if (!podRoutes) continue;
+    const isDirect = isNear && podPathMtu >= pathMtu;
+    addPodRoutes(inside, eth0, other, isDirect ? other.addresses : router);
+    const itsRouter = isFar(other) ? farUnderlayAddresses : underlayAddresses;
+    addPodRoutes(socket, otherEth0, node, isDirect ? node.addresses : itsRouter);
   }
 }
 
-/**
- * Adds the neighbours of a node on the link with ifindex `link`, and the routes to its pods via
- * `via`, in the network namespace of `socket`.
- */
-function addNodeRoutes(socket: NetlinkSocket, link: number, node: LabNode, via: Addresses): void {
+/** Adds the neighbours of a node on the link with ifindex `link`, in the network namespace of `socket`. */
+function addNeighbours(socket: NetlinkSocket, link: number, node: LabNode): void {
   for (const end of ends) {
     addNeighbour(socket, { link, address: node.addresses[end], lladdr: nodeMac(node.number) });
+  }
+}
+
+/** Adds the routes to the pods of a node via `via`, in the network namespace of `socket`. */
+function addPodRoutes(socket: NetlinkSocket, link: number, node: LabNode, via: Addresses): void {
+  for (const end of ends) {
     addRoute(socket, { destination: podRange(node.number)[end], via: via[end], link });
   }
 }

@@ -36,6 +36,8 @@ export interface NetworkState {
   readonly pathMtu: number;
   readonly podPathMtu: number;
   readonly forwarding: boolean;
+  readonly podRoutes: boolean;
+  readonly farFrom: number;
 }
 
 export interface NodeState {

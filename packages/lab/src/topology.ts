@@ -9,6 +9,8 @@ export interface Addresses {
 
 /** The host beyond the nodes, with the bridge that connects them. */
 export const underlayAddresses: Addresses = { v4: '192.0.2.254', v6: 'fd00:192:0:2::254' };
+/** The address of the same host in the subnet of far nodes. */
+export const farUnderlayAddresses: Addresses = { v4: '198.51.100.254', v6: 'fd00:198:51:100::254' };
 export const underlayMac = '02:00:c0:00:02:fe';
 
 /**
@@ -21,7 +23,9 @@ export const largestNode = 250;
 export const largestPod = 250;
 export const largestOutside = 250;
 
-export function nodeAddresses(node: number): Addresses {
+/** Returns the addresses of a node; a far one is in another subnet, beyond a router. */
+export function nodeAddresses(node: number, isFar = false): Addresses {
+  if (isFar) return { v4: `198.51.100.${node}`, v6: `fd00:198:51:100::${node}` };
   return { v4: `192.0.2.${node}`, v6: `fd00:192:0:2::${node}` };
 }
 

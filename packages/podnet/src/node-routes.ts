@@ -26,8 +26,8 @@ export interface NodeRoute {
 }
 
 /**
- * The routes of the node's own stack to pods of other nodes. They are in the main table and have a protocol number of
- * their own, so that nobody else's routes are touched.
+ * The routes of the node's own stack to pods of other nodes, in the main table. A protocol number of their own
+ * distinguishes them from the routes of others, which stay as they are.
  */
 export class NodeRoutes {
   /** The routes by destination, and who has each. */

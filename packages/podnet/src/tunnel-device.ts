@@ -11,8 +11,9 @@ import {
   type NetlinkSocket,
   type NetworkLink,
   removeAddress,
+  Sysctls,
 } from '@heddle/netlink';
-import { encodeUtf8, type Platform, pathExists, writeFile } from '@heddle/sys';
+import type { Platform } from '@heddle/sys';
 
 /** The name of the device of tunnels to other nodes. */
 export const tunnelName = 'heddle0';
@@ -31,6 +32,8 @@ export interface TunnelDevice {
   readonly mtu: number;
   /** The addresses that the node has in tunnels, the sources of its own packets to pods of other nodes. */
   readonly addresses: readonly string[];
+  /** Directory through which network settings can be written (see `Sysctls`). Default: /proc/sys/net. */
+  readonly sysctls?: string | undefined;
 }
 
 /**
@@ -64,14 +67,14 @@ export function removeTunnelDevice(socket: NetlinkSocket): boolean {
 function createTunnel(
   platform: Platform,
   socket: NetlinkSocket,
-  { port, mtu }: TunnelDevice,
+  { port, mtu, sysctls }: TunnelDevice,
 ): NetworkLink {
   // A frame whose source is the device's own address is dropped as a loop, so the nodes' addresses differ.
   const bytes = [0x02, ...platform.randomBytes(5)];
   const address = bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
   try {
     const link = createVxlan(socket, { name: tunnelName, address, mtu, arp: false }, { port });
-    configure(platform);
+    configure(new Sysctls(platform, sysctls));
     changeLink(socket, link.index, { up: true });
     return link;
   } catch (error) {
@@ -82,18 +85,16 @@ function createTunnel(
   }
 }
 
-function configure(platform: Platform): void {
-  const set = (setting: string, value: number) =>
-    writeFile(platform, `/proc/sys/net/${setting}`, encodeUtf8(`${value}`));
-  set(`ipv4/conf/${tunnelName}/forwarding`, 1);
+function configure(sysctls: Sysctls): void {
+  sysctls.write(`ipv4/conf/${tunnelName}/forwarding`, 1);
   // The program of the device validates sources.
-  set(`ipv4/conf/${tunnelName}/rp_filter`, 0);
-  if (!pathExists(platform, '/proc/sys/net/ipv6')) return;
-  set(`ipv6/conf/${tunnelName}/disable_ipv6`, 0);
+  sysctls.write(`ipv4/conf/${tunnelName}/rp_filter`, 0);
+  if (!sysctls.has('ipv6')) return;
+  sysctls.write(`ipv6/conf/${tunnelName}/disable_ipv6`, 0);
   // 1 (IN6_ADDR_GEN_MODE_NONE): the device needs no link-local address.
-  set(`ipv6/conf/${tunnelName}/addr_gen_mode`, 1);
-  set(`ipv6/conf/${tunnelName}/forwarding`, 1);
-  set(`ipv6/conf/${tunnelName}/accept_ra`, 0);
+  sysctls.write(`ipv6/conf/${tunnelName}/addr_gen_mode`, 1);
+  sysctls.write(`ipv6/conf/${tunnelName}/forwarding`, 1);
+  sysctls.write(`ipv6/conf/${tunnelName}/accept_ra`, 0);
 }
 
 function setAddresses(socket: NetlinkSocket, link: number, wanted: readonly string[]): void {

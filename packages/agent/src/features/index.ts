@@ -1,20 +1,24 @@
 import type { FeatureDefinition } from '../feature.ts';
 import type { FlowsDatapath } from './flows/datapath.ts';
 import { flowsFeature } from './flows/flows.ts';
+import type { NodeRoutesDatapath } from './node-routes/datapath.ts';
+import { nodeRoutesFeature } from './node-routes/node-routes.ts';
+import type { NodeRoutesStatus } from './node-routes/status.ts';
 import { ownNodeFeature } from './own-node/own-node.ts';
 import type { ServicesDatapath } from './services/datapath.ts';
 import { servicesFeature } from './services/services.ts';
 import type { ServicesStatus } from './services/status.ts';
 
 /** The fields of `heddle status -o json` that features add. */
-export type FeaturesStatus = ServicesStatus;
+export type FeaturesStatus = ServicesStatus & NodeRoutesStatus;
 
 /** The datapath as all features need it. */
-export type FeaturesDatapath = ServicesDatapath & FlowsDatapath;
+export type FeaturesDatapath = ServicesDatapath & FlowsDatapath & NodeRoutesDatapath;
 
 /** All features, in the order in which the agent runs them. A new feature is one entry. */
 export const allFeatures: readonly FeatureDefinition<FeaturesDatapath>[] = [
   servicesFeature,
   flowsFeature,
   ownNodeFeature,
+  nodeRoutesFeature,
 ];

@@ -9,6 +9,7 @@ import {
   type NetworkLink,
   type Route,
 } from '@heddle/netlink';
+import { tunnelName } from '@heddle/podnet';
 import type { Platform } from '@heddle/sys';
 import { deviceMatches } from './device-names.ts';
 import { onNetworkChange } from './network-news.ts';
@@ -176,7 +177,8 @@ function automatic(
   const wanted = new Set(routed.length > 0 ? routed : addressed);
   // Other interfaces, e.g. of a VPN, must be named.
   return links.filter(
-    ({ index, address }) => wanted.has(index) && address.length === ethernetLength,
+    ({ name, index, address }) =>
+      wanted.has(index) && address.length === ethernetLength && name !== tunnelName,
   );
 }
 

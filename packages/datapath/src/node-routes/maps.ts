@@ -43,5 +43,5 @@ function rangeText({ address, prefixLength }: RangeKey): string {
 
 function tunnelEnd({ path, ipv4, ipv6 }: ReturnType<typeof remoteNodeCodec.decode>): string {
   if (path === nodePath.tunnelIpv6) return formatIp(ipv6);
-  return [0, 8, 16, 24].map((shift) => (ipv4 >>> shift) & 0xff).join('.');
+  return [24, 16, 8, 0].map((shift) => (ipv4 >>> shift) & 0xff).join('.');
 }

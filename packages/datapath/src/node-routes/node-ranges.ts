@@ -81,7 +81,7 @@ export function addressFields(addresses: readonly string[]): { ipv4: number; ipv
   const ipv6 = addresses.find((address) => familyOf(address) === 'IPv6');
   const word = ipv4 === undefined ? undefined : parseIp(ipv4)!.slice(12);
   return {
-    ipv4: word ? new DataView(word.buffer).getUint32(0, true) : 0,
+    ipv4: word ? new DataView(word.buffer).getUint32(0) : 0,
     ipv6: ipv6 === undefined ? new Uint8Array(16) : parseIp(ipv6)!,
   };
 }

@@ -5,6 +5,7 @@ import type {
   EffectiveConfig,
   FlowItem,
   NatDestination,
+  NodeEntry,
   PodEntry,
   ServiceDetail,
   ServiceEntry,
@@ -41,6 +42,8 @@ interface KnownLists {
   readonly 'events.list': AgentEvent;
   readonly 'flow.list': FlowItem;
   readonly 'nat.list': NatDestination;
+  /** Other nodes; absent in dumps of versions before 0.2. */
+  readonly 'node.list': NodeEntry;
 }
 
 /** The agent's answers to the read commands. */

@@ -29,6 +29,7 @@ const listNames: Readonly<Record<string, string>> = {
   'events.list': 'events',
   'flow.list': 'flows',
   'nat.list': 'nat',
+  'node.list': 'nodes',
 };
 const methods = new Map(Object.entries(listNames).map(([method, name]) => [name, method]));
 const details = 'details';

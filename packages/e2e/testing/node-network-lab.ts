@@ -1,0 +1,170 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { AgentStatus, NodeEntry } from '@heddle/agent';
+import { ControlClient } from '@heddle/control';
+import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
+import type { Platform } from '@heddle/sys';
+import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
+
+const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
+
+interface NodeSettings {
+  readonly addresses?: readonly string[];
+  readonly podCIDRs?: readonly string[];
+}
+
+/** Returns a Node object of a lab's node, with its ranges of pod addresses. */
+export function nodeObject(node: LabNode, settings: NodeSettings = {}) {
+  const { number, addresses } = node;
+  const {
+    addresses: nodeIPs = [addresses.v4, addresses.v6],
+    podCIDRs = [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`],
+  } = settings;
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: node.name },
+    spec: { podCIDR: podCIDRs[0], podCIDRs },
+    status: { addresses: nodeIPs.map((address) => ({ type: 'InternalIP', address })) },
+  };
+}
+
+/**
+ * A lab whose nodes all run an agent with the pod network. Each node has one pod. All agents read one folder of
+ * manifests.
+ */
+export class NodeNetworkLab implements Disposable {
+  readonly platform: Platform = nodePlatform(() => {});
+  readonly lab: Lab;
+  readonly #folder: string;
+  readonly #objects = new Map<string, object>();
+  readonly #agents = new Map<LabNode, { process: ChildProcess; client: ControlClient }>();
+  log = '';
+
+  constructor(name: string, options: { nodes?: number; farFrom?: number; mtu?: number } = {}) {
+    this.lab = createLab(this.platform, {
+      ...{ name: `${name}-${process.pid}`, nodes: 2, podRoutes: false, ...options },
+    });
+    this.#folder = `${dirname(this.lab.bpffs)}/network`;
+    mkdirSync(`${this.#folder}/manifests`, { recursive: true });
+    for (const node of this.lab.nodes) this.#addPod(node);
+    for (const node of this.lab.nodes) this.#objects.set(node.name, nodeObject(node));
+    this.#write();
+  }
+
+  /** Returns the pod of a node, which is numbered from 1. */
+  pod(node: number): LabPod {
+    return this.lab.nodes[node - 1]!.pods[0]!;
+  }
+
+  node(number: number): LabNode {
+    return this.lab.nodes[number - 1]!;
+  }
+
+  /** Changes or removes the Node object of a node. */
+  setNode(node: LabNode, settings: NodeSettings | undefined): void {
+    if (settings) this.#objects.set(node.name, nodeObject(node, settings));
+    else this.#objects.delete(node.name);
+    this.#write();
+  }
+
+  /** Starts the agents of all nodes, and resolves when all rows are programmed. */
+  async start(...args: readonly string[]): Promise<void> {
+    await Promise.all(this.lab.nodes.map((node) => this.startOn(node, ...args)));
+  }
+
+  async startOn(node: LabNode, ...args: readonly string[]): Promise<void> {
+    const folder = `${this.#folder}/${node.name}`;
+    mkdirSync(folder, { recursive: true });
+    const socket = `${folder}/agent.sock`;
+    const config = `${folder}/config.yaml`;
+    const cni = {
+      binDir: `${folder}/bin`,
+      configDir: `${folder}/net.d`,
+      socket: `${folder}/cni.sock`,
+    };
+    for (const each of [cni.binDir, cni.configDir]) mkdirSync(each, { recursive: true });
+    writeFileSync(config, JSON.stringify({ network: true, cni }));
+    const agent = node.spawn(
+      process.execPath,
+      [
+        ...[program, 'agent', '--config', config, '--manifests', `${this.#folder}/manifests`],
+        ...['--node', node.name, '--cgroup', node.cgroup, '--bpffs', node.bpffs],
+        ...['--socket', socket, ...args],
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    agent.stderr!.on('data', (data) => {
+      this.log = `${this.log}${node.name}: ${data}`.slice(-30_000);
+    });
+    const client = await this.until(`the agent of ${node.name} to answer`, async () => {
+      if (agent.exitCode !== null) throw new Error(`start agent: it ended:\n${this.log}`);
+      try {
+        return await ControlClient.connect(socket);
+      } catch {
+        return undefined;
+      }
+    });
+    this.#agents.set(node, { process: agent, client });
+    await this.until('all rows to be programmed', async () => {
+      const { source, rows, synced } = await this.status(node);
+      return synced && source.complete && rows.pending === 0;
+    });
+  }
+
+  async kill(node: LabNode): Promise<void> {
+    const agent = this.#agents.get(node);
+    if (!agent) return;
+    this.#agents.delete(node);
+    agent.client[Symbol.dispose]();
+    const exited = once(agent.process, 'exit');
+    agent.process.kill('SIGKILL');
+    await exited;
+  }
+
+  async status(node: LabNode): Promise<AgentStatus> {
+    return (await this.#agents.get(node)!.client.request('status')) as AgentStatus;
+  }
+
+  /** Returns what a node has about the others. */
+  async nodes(node: LabNode): Promise<readonly NodeEntry[]> {
+    const entries: NodeEntry[] = [];
+    for await (const entry of this.#agents.get(node)!.client.items<NodeEntry>('node.list')) {
+      entries.push(entry);
+    }
+    return entries;
+  }
+
+  async until<Result>(
+    what: string,
+    condition: Parameters<typeof eventually<Result>>[1],
+  ): ReturnType<typeof eventually<Result>> {
+    const detail = () => `The agents' log:\n${this.log}`;
+    return eventually(what, condition, { ms: 20_000, stepMs: 5, detail });
+  }
+
+  [Symbol.dispose](): void {
+    for (const { client } of this.#agents.values()) client[Symbol.dispose]();
+    this.lab.remove();
+  }
+
+  /** The first address of a node's range is the node's own in tunnels, so the pod gets the second one. */
+  #addPod(node: LabNode): void {
+    const first = this.lab.addPod(node);
+    this.lab.addPod(node);
+    this.lab.removePod(first);
+  }
+
+  #write(): void {
+    const text = [...this.#objects.values()]
+      .map((each) => `---\n${JSON.stringify(each)}\n`)
+      .join('');
+    const path = `${this.#folder}/manifests/nodes.yaml`;
+    writeFileSync(`${this.#folder}/nodes.new`, text);
+    renameSync(`${this.#folder}/nodes.new`, path);
+  }
+}

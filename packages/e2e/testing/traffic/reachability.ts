@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { BlockingSocket, type LabHost } from '@heddle/lab';
+import { SysError } from '@heddle/sys';
+import type { SocketAddress } from '@heddle/sys/net';
+
+type Family = 'v4' | 'v6';
+const numbers = { v4: 4, v6: 6 } as const;
+const port = 7000;
+
+function open(
+  host: LabHost,
+  protocol: 'tcp' | 'udp',
+  family: Family,
+  timeoutMs = 5000,
+): BlockingSocket {
+  return host.enter(() =>
+    BlockingSocket.open(host.platform, { protocol, family: numbers[family], timeoutMs }),
+  );
+}
+
+/** Sends bytes over TCP from one host to another and back, and compares them. */
+export function exchange(
+  from: LabHost,
+  to: LabHost,
+  family: Family,
+  { bytes }: { readonly bytes: number },
+): void {
+  const address = to.addresses[family];
+  using listener = open(to, 'tcp', family);
+  listener.bind({ address, port });
+  listener.listen();
+  using client = open(from, 'tcp', family);
+  client.connect({ address, port });
+  using server = listener.accept();
+  for (const [sender, receiver] of [
+    [client, server],
+    [server, client],
+  ] as const) {
+    let sent = 0;
+    while (sent < bytes) {
+      const part = Uint8Array.from({ length: 60_000 }, (_, i) => (sent + i) & 0xff);
+      sender.send(part);
+      const received: Uint8Array[] = [];
+      const length = () => received.reduce((sum, each) => sum + each.length, 0);
+      while (length() < part.length) received.push(receiver.receive());
+      assert.ok(Buffer.concat(received).equals(part), `bytes from ${sent} on`);
+      sent += part.length;
+    }
+  }
+}
+
+/** Sends datagrams of several sizes to a host, which returns them. Some are larger than the MTU. */
+export function assertReaches(
+  from: LabHost,
+  to: LabHost,
+  family: Family,
+  sizes: readonly number[] = [1, 1372, 1400, 1422, 1424, 1472, 3000],
+): void {
+  const address = to.addresses[family];
+  using server = open(to, 'udp', family, 300);
+  server.bind({ address, port });
+  using client = open(from, 'udp', family, 300);
+  for (const size of sizes) {
+    const what = `${size} bytes from ${from.name} to ${to.name}`;
+    const bytes = new Uint8Array(size).fill(size & 0xff);
+    const peer = deliver(what, bytes, client, { address, port }, server);
+    deliver(`${what} and back`, bytes, server, peer, client);
+  }
+}
+
+/**
+ * Sends a datagram until it arrives, and returns its sender: the first one that is too large for the path is lost, as
+ * the sender learns the path's MTU from it.
+ */
+function deliver(
+  what: string,
+  bytes: Uint8Array,
+  sender: BlockingSocket,
+  to: SocketAddress,
+  receiver: BlockingSocket,
+): SocketAddress {
+  for (let i = 0; i < 10; i++) {
+    sender.send(bytes, to);
+    try {
+      for (;;) {
+        const received = receiver.receiveFrom();
+        // A copy of an earlier datagram has another size.
+        if (received.bytes.length !== bytes.length) continue;
+        assert.deepEqual(received.bytes, bytes, what);
+        return received.from;
+      }
+    } catch (error) {
+      if (!(error instanceof SysError) || error.code !== 'ETIMEDOUT') throw error;
+    }
+  }
+  throw new Error(`${what}: they do not arrive`);
+}
