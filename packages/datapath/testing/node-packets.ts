@@ -36,6 +36,9 @@ export function contextOf(name: string, ifindex: number, { length }: Uint8Array)
   return { context, contextRoom: isXdp ? 24 : 192 };
 }
 
+/** A program at an interface. */
+type ProgramName = 'node_ingress' | 'node_egress' | 'node_xdp' | 'from_pod' | 'to_pod';
+
 /** Test-runs programs with packets on the first node. */
 export class NodePackets {
   readonly world: World;
@@ -96,16 +99,16 @@ export class NodePackets {
   }
 
   ingressByTc(packet: Packet | Uint8Array): Outcome {
-    return this.#run('node_ingress', packet);
+    return this.run('node_ingress', packet);
   }
 
   egress(packet: Packet | Uint8Array): Outcome {
-    return this.#run('node_egress', packet);
+    return this.run('node_egress', packet);
   }
 
   /** Runs XDP alone; a packet that it passes must be unchanged. */
   xdp(packet: Packet | Uint8Array): Outcome {
-    return this.#run('node_xdp', packet);
+    return this.run('node_xdp', packet);
   }
 
   /** Returns a service at a NodePort of the node, or with another frontend. */
@@ -148,10 +151,11 @@ export class NodePackets {
     });
   }
 
-  #run(name: 'node_ingress' | 'node_egress' | 'node_xdp', packet: Packet | Uint8Array): Outcome {
+  /** Runs a program at the interface with that index, or else at eth0. */
+  run(name: ProgramName, packet: Packet | Uint8Array, ifindex = this.#ifindex): Outcome {
     const data = packet instanceof Uint8Array ? packet : packet.bytes;
     const isXdp = name === 'node_xdp';
-    const test = () => this.world.testRun(name, { data, ...contextOf(name, this.#ifindex, data) });
+    const test = () => this.world.testRun(name, { data, ...contextOf(name, ifindex, data) });
     const result = this.#isInside ? test() : this.world.node.enter(test);
     const verdict = (isXdp ? xdpVerdicts : tcVerdicts)[result.returnValue];
     if (!verdict) throw new Error(`run ${name}: it returned ${result.returnValue}`);

@@ -20,6 +20,9 @@ export { objects };
 
 export const sizes = { services: 1000, backends: 1000, slots: 20000, affinity: 1000, flows: 1000 };
 
+/** An object whose programs are test-run with packets. */
+type ObjectName = 'node' | 'xdp' | 'pod';
+
 /** A node with pods in network namespaces, and a datapath on it. */
 export class World extends SocketWorld<LabPod, LabNode> {
   readonly bpf: LinuxBpf;
@@ -28,7 +31,7 @@ export class World extends SocketWorld<LabPod, LabNode> {
   override datapath: Datapath;
   readonly #options: Partial<DatapathOptions>;
   readonly #mirrored: boolean;
-  readonly #mirrors = new Map<'node' | 'xdp', Mirror>();
+  readonly #mirrors = new Map<ObjectName, Mirror>();
 
   constructor(
     name: string,
@@ -62,16 +65,18 @@ export class World extends SocketWorld<LabPod, LabNode> {
   }
 
   /** Returns the node's programs in the userspace machine, too. */
-  mirrorOf(loaded: LoadedObject, object: 'node' | 'xdp' = 'node'): Mirror {
-    const { index, address } = this.node.link('eth0');
-    return new Mirror(this.platform, this.bpf, loaded, object, new Map([[index, address]]));
+  mirrorOf(loaded: LoadedObject, object: ObjectName = 'node'): Mirror {
+    const names = ['eth0', ...this.node.pods.map(({ nodeLink }) => nodeLink)];
+    const links = names.map((name) => this.node.link(name));
+    const addresses = new Map(links.map(({ index, address }) => [index, address]));
+    return new Mirror(this.platform, this.bpf, loaded, object, addresses);
   }
 
-  /** Test-runs a program of node.bpf.c or xdp.bpf.c; in a mirrored world in the userspace machine, too. */
+  /** Test-runs a program at an interface; in a mirrored world in the userspace machine, too. */
   testRun(name: string, options: TestRunOptions): TestRunResult {
-    const { node, xdp } = this.datapath.programs;
-    const object = name === 'node_xdp' ? 'xdp' : 'node';
-    const loaded = object === 'xdp' ? xdp! : node;
+    const { programs } = this.datapath;
+    const object = objectOf(name);
+    const loaded = programs[object]!;
     if (!this.#mirrored) return loaded.program(name).testRun(options);
     const mirror = this.#mirrors.get(object) ?? this.mirrorOf(loaded, object);
     this.#mirrors.set(object, mirror);
@@ -133,4 +138,9 @@ export class World extends SocketWorld<LabPod, LabNode> {
       ...options,
     });
   }
+}
+
+function objectOf(program: string): ObjectName {
+  if (program === 'node_xdp') return 'xdp';
+  return program.endsWith('_pod') ? 'pod' : 'node';
 }

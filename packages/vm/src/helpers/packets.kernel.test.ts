@@ -74,3 +74,22 @@ test('bpf_skb_adjust_room has the results and packets of the kernel', () => {
     }
   }
 });
+
+test('bpf_skb_change_type has the results of the kernel', () => {
+  const data = frame(0x0800, 64);
+  for (const type of [0, 1, 2, 3, 4, 7]) {
+    const change = (bpf: Bpf) => {
+      using program = loadText(
+        bpf,
+        `r6 = r1
+         r2 = ${type}; call 32
+         r1 = *(u32 *)(r6 + 4)
+         r0 <<= 8
+         r0 |= r1
+         exit`,
+      );
+      return program.testRun({ data }).returnValue >>> 0;
+    };
+    assert.equal(change(machine), change(kernel), `type ${type}`);
+  }
+});

@@ -51,6 +51,16 @@ const popVlan: Helper = (machine) => {
   machine.answer(0);
 };
 
+/** bpf_skb_change_type: PACKET_HOST (0) to PACKET_OTHERHOST (3) become one another. */
+const changeType: Helper = (machine) => {
+  const { context } = packetOf(machine);
+  const view = new DataView(context.buffer, context.byteOffset);
+  const type = low(machine, 2);
+  if (type > 3 || view.getUint32(PACKET_TYPE, true) > 3) return machine.answer(-errno.EINVAL);
+  view.setUint32(PACKET_TYPE, type, true);
+  machine.answer(0);
+};
+
 /** bpf_skb_change_head: inserts zeros in front. */
 const grow: Helper = (machine) => {
   const packet = packetOf(machine);
@@ -67,6 +77,7 @@ const loadRelative: Helper = (machine) => {
   load(machine);
 };
 
+const PACKET_TYPE = 4; // in struct __sk_buff
 const IPV4 = 0x0008; // ETH_P_* in network byte order, as in the context
 const IPV6 = 0xdd86;
 const PROTOCOL = 16; // in struct __sk_buff
@@ -120,6 +131,7 @@ export const packetHelpers: Readonly<Record<number, readonly [name: string, help
   9: ['skb_store_bytes', store],
   19: ['skb_vlan_pop', popVlan],
   26: ['skb_load_bytes', load],
+  32: ['skb_change_type', changeType],
   38: ['skb_change_tail', resize],
   // All of a packet is linear here.
   39: ['skb_pull_data', (machine) => machine.answer(0)],
