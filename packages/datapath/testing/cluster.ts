@@ -15,6 +15,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { currentPins } from '../src/core/pinned-maps.ts';
 import { type Datapath, openDatapath } from '../src/datapath.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
+import type { ProgrammedPod } from '../src/pods/pod-tables.ts';
 import { testNat } from './nat.ts';
 import { objects, sizes } from './world.ts';
 
@@ -229,13 +230,27 @@ export class Cluster implements Disposable {
 
   #setNode(node: LabNode, datapath: Datapath): void {
     const { v4, v6 } = node.addresses;
-    const pods = this.#servesPods ? node.pods : [];
+    const isNetwork = this.#options.network !== undefined;
+    const pods = this.#servesPods && !isNetwork ? node.pods : [];
     const devices = [
       node.link('eth0'),
       ...pods.map(({ nodeLink }) => ({ ...node.link(nodeLink), pods: true })),
     ];
     node.enter(() => datapath.setNode(devices, [v4, v6]));
+    if (!isNetwork) return;
+    for (const pod of node.pods) {
+      const programmed = programmedPod(pod);
+      node.enter(() => datapath.pods.set(programmed));
+    }
   }
+}
+
+/** Returns a pod as an agent programs it. */
+export function programmedPod(pod: LabPod): ProgrammedPod {
+  const { address: mac, mtu } = pod.link('eth0');
+  const { v4, v6 } = pod.addresses;
+  const ifindex = pod.node.link(pod.nodeLink).index;
+  return { ifindex, kind: 'veth', mac, addresses: [v4, v6], mtu };
 }
 
 function modelOf(node: LabNode, forwarding: Forwarding): ServiceModel {

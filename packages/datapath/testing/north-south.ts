@@ -50,6 +50,12 @@ export const modes: readonly Mode[] = [
   },
 ];
 
+/** Heddle is the network of the pods, which are translated at their interfaces without further settings. */
+export const podNetwork: Mode = {
+  name: 'pod network',
+  datapath: { network: { tunnelPort: 8472 } },
+};
+
 /** Three nodes with pods that serve, two each unless said otherwise, and two hosts outside. */
 export async function openCluster(
   name: string,

@@ -3,6 +3,7 @@ import { dropReasonText } from '../src/core/drop-reasons.ts';
 import type { DatapathOptions } from '../src/datapath-options.ts';
 import { dropReason } from '../src/generated/abi.ts';
 import type { ProgrammedPod } from '../src/pods/pod-tables.ts';
+import { programmedPod } from './cluster.ts';
 import { World } from './world.ts';
 
 export const network = { tunnelPort: 8472 };
@@ -25,10 +26,7 @@ export class PodWorld extends World {
 
   /** Returns the pod as it is programmed. */
   of(pod: LabPod): ProgrammedPod {
-    const { address: mac, mtu } = pod.link('eth0');
-    const { v4, v6 } = pod.addresses;
-    const ifindex = this.node.link(pod.nodeLink).index;
-    return { ifindex, kind: 'veth', mac, addresses: [v4, v6], mtu };
+    return programmedPod(pod);
   }
 
   /** The number of packets that were dropped for a reason. */

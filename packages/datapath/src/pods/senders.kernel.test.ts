@@ -97,7 +97,7 @@ podSuite('senders at pod interfaces', 'senders', (stage) => {
       .payload(64)
       .fragments([32, 40]);
     dropped('tunnel', [first!]);
-    // The port is nobody's elsewhere.
+    // Elsewhere it is a port like others.
     assert.notEqual(verdict(stage.datagram(stage.at(1), { dport: 8472 })), 'drop');
     if (isV4) return;
     const behind = stage.to(stage.peer).extension('hop-by-hop').extension('destination-options');
