@@ -37,13 +37,15 @@ INLINE int forward_l4(context *ctx, struct pkt_ctx *pkt)
 	if (classify_step(ctx, pkt) == V_OK) {
 		enum verdict verdict = decide(ctx, pkt);
 
+		if (verdict != V_PASS || pkt->lb.role & ADDRESS_NODE)
+			return translate_packet(ctx, pkt, verdict);
 		/* A load balancer may have ports at the address that no service has. */
-		return verdict == V_PASS && !(pkt->lb.role & ADDRESS_NODE) ?
-			       route_departure(ctx, pkt) :
-			       translate_packet(ctx, pkt, verdict);
+	} else {
+		end_for_direct(packet);
+		if (pod)
+			return send_to_local_pod(ctx, pkt, pod, PACKET_L4);
 	}
-	end_for_direct(packet);
-	return pod ? send_to_local_pod(ctx, pkt, pod, PACKET_L4) : route_departure(ctx, pkt);
+	return route_departure(ctx, pkt, PACKET_L4);
 }
 
 /* Forwards a packet without ports, of that kind. */
@@ -64,7 +66,7 @@ INLINE int forward_other(context *ctx, struct pkt_ctx *pkt, enum packet_kind kin
 						 drop(ctx, packet, verdict);
 	}
 	if (!pkt->lb.role)
-		return route_departure(ctx, pkt);
+		return route_departure(ctx, pkt, kind);
 	if (kind == PACKET_FRAGMENT) {
 		outcome = requeue_fragment(ctx);
 		if (outcome)

@@ -147,6 +147,7 @@ INLINE enum verdict translate_step(context *ctx, struct pkt_ctx *pkt)
 		return V_DROP(DROP_NO_FLOW);
 	if (!ct->is_reply && entry->state_word & CT_TUNNELLED)
 		return translate_tunnelled(ctx, pkt);
+	pkt->packet.past_stack = ct_is_masqueraded(entry, entry->state_word);
 	if (ct->origin != CT_CREATED) {
 		if (ct->is_reply)
 			ct_rev_nat_tuple(&pkt->to, entry, pkt->packet.tuple.protocol);

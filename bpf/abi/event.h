@@ -32,6 +32,8 @@ enum drop_reason {
 		132,	      /* No packet can have that source address, or arrive here with it. */
 	DROP_INVALID = 134,   /* A header is truncated or impossible, or its checksum is wrong. */
 	DROP_TOO_LARGE = 136, /* The next link's MTU is smaller; the sender gets an ICMP error. */
+	/* Masquerading does not support this protocol, as it has no port. */
+	DROP_MASQUERADE_PROTOCOL = 137,
 	DROP_L3_PROTOCOL = 139, /* The frame of a pod is neither IP nor ARP. */
 	DROP_WRITE = 141,	/* The packet could not be changed. */
 	DROP_PROTOCOL =

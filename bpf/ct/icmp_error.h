@@ -34,6 +34,7 @@ GLOBAL enum verdict icmp_translate_quoted(context *ctx, __u32 at, struct packet 
 	if (!ct_lookup(&ct, &inner_to))
 		return V_PASS;
 	state_word = ct.entry->state_word;
+	inner->past_stack = ct_is_masqueraded(ct.entry, state_word);
 	if (ct.is_reply) {
 		/* The quoted packet went to the backend. */
 		ct_original_tuple(&inner_to, ct.entry, inner->tuple.protocol);
@@ -62,14 +63,17 @@ INLINE enum verdict icmp_translate_inner(context *ctx, struct packet *packet, st
 {
 	__u32 network = packet->network, transport = packet->transport, backend = packet->backend;
 	enum verdict verdict;
+	int past_stack;
 
 	*to = packet->tuple;
 	if (packet->fragment)
 		return V_PASS;
 	__builtin_memset(packet, 0, sizeof(*packet));
 	verdict = icmp_translate_quoted(ctx, transport, packet, to);
+	past_stack = packet->past_stack;
 	__builtin_memset(packet, 0, sizeof(*packet));
 	parse_packet(ctx, network, packet);
 	packet->backend = backend;
+	packet->past_stack = past_stack;
 	return verdict;
 }

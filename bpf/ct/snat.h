@@ -20,6 +20,27 @@ NOINLINE __u32 find_snat_address(const __u32 *address)
 }
 
 /*
+ * Returns the index of the SNAT address of packets that leave by the route `fib`; 0: the node has
+ * no address of the family.
+ */
+INLINE __u32 snat_index_of_route(const struct packet *packet, struct bpf_fib_lookup *fib,
+				 int has_source)
+{
+	struct ct_table *table = get_ct_table();
+	__u32 index = 0;
+
+	if (has_source) {
+		/* The field has room for the 16 bytes of an address. */
+		if (packet->ipv4)
+			map_ipv4(fib->ipv6_src, fib->ipv4_src);
+		index = find_snat_address(fib->ipv6_src);
+	}
+	if (!index && table)
+		index = packet->ipv4 ? table->source_ipv4 : table->source_ipv6;
+	return index;
+}
+
+/*
  * Looks up the route of a packet of a new connection with the tuple `to`, and chooses the SNAT
  * address that the backend will see. The connection keeps the client's address if the replies pass
  * this node anyway: if the backend or the client is on this node, unless they use the same
@@ -31,9 +52,8 @@ GLOBAL enum verdict route_lookup_snat(context *ctx, const struct packet *packet,
 				      const struct tuple *to, struct route *route,
 				      struct lb_choice *choice)
 {
-	struct ct_table *table;
 	struct bpf_fib_lookup fib = {};
-	__u32 ifindex = ifindex_of(ctx), index = 0;
+	__u32 ifindex = ifindex_of(ctx);
 	enum verdict verdict;
 	int has_source;
 
@@ -46,16 +66,7 @@ GLOBAL enum verdict route_lookup_snat(context *ctx, const struct packet *packet,
 	if (fib.ifindex != ifindex &&
 	    (!is_external_interface(ifindex) || !is_external_interface(fib.ifindex)))
 		return V_OK;
-	if (has_source) {
-		/* The field has room for the 16 bytes of an address. */
-		if (packet->ipv4)
-			map_ipv4(fib.ipv6_src, fib.ipv4_src);
-		index = find_snat_address(fib.ipv6_src);
-	}
-	table = get_ct_table();
-	if (!index && table)
-		index = packet->ipv4 ? table->source_ipv4 : table->source_ipv6;
-	choice->snat = index;
+	choice->snat = snat_index_of_route(packet, &fib, has_source);
 	return V_OK;
 }
 

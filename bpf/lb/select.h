@@ -43,7 +43,7 @@ INLINE void count_backend_conn(__u32 id)
 {
 	struct backend_stats *stats = bpf_map_lookup_elem(&backend_stats, &id);
 
-	if (stats)
+	if (stats && id)
 		__sync_fetch_and_add(&stats->connections, 1);
 }
 

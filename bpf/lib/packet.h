@@ -94,6 +94,8 @@ struct packet {
 	__u32 length;  /* of the IP packet, in bytes, as its header says */
 	__u8 ipv4 : 1;
 	__u8 fragment : 2; /* enum fragment */
+	/* The packet is of a masqueraded connection, of which the stack sees no direction. */
+	__u8 past_stack : 1;
 	__u8 ttl;
 	__u8 tcp_flags;	       /* SCTP: TCP_SYN for an INIT, SCTP_NO_PROGRESS; ICMP_IS_REPLY */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for other protocols */

@@ -153,7 +153,7 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 		       fib_lookup_kernel(ctx, flags, fib, has_source, route);
 	route->ifindex = fib->ifindex;
 	route->mtu = fib->mtu_result;
-	if (!(flags & ROUTE_PAST_STACK) &&
+	if (!(flags & ROUTE_PAST_STACK) && !packet->past_stack &&
 	    (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH) &&
 	    needs_host_stack(ifindex_of(ctx), fib->ifindex))
 		result = BPF_FIB_LKUP_RET_NOT_FWDED;

@@ -5,8 +5,10 @@
  */
 #pragma once
 
+#include "masquerade.h"
 #include "tc/forward.h"
 #include "tc/reply.h"
+#include "tc/translate.h"
 
 /* Returns the interface of the pod of this node that has an address, or 0. */
 NOINLINE __u32 local_pod_interface(const void *address)
@@ -16,15 +18,31 @@ NOINLINE __u32 local_pod_interface(const void *address)
 	return pod ? pod->ifindex : 0;
 }
 
-/* Forwards a packet as it is, by the kernel's routes. */
-INLINE int route_departure(context *ctx, struct pkt_ctx *pkt)
+/* Ends a packet that masquerade_step() has not let pass, or sends it. */
+INLINE int end_masqueraded(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind,
+			   enum verdict verdict)
+{
+	/* The stack reports to the sender that a TTL is exceeded. */
+	if (verdict == V_DROP(DROP_TTL))
+		return NEXT;
+	/* No error is sent about an error. */
+	if (kind == PACKET_ICMP_ERROR)
+		return drop(ctx, &pkt->packet, verdict);
+	return translate_packet(ctx, pkt, verdict);
+}
+
+/* Sends a packet of that kind to the outside, masqueraded or as it is, by the kernel's routes. */
+INLINE int route_departure(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 {
 	struct packet *packet = &pkt->packet;
+	enum verdict verdict = masquerade_step(ctx, pkt, kind);
 
+	if (verdict != V_PASS)
+		return end_masqueraded(ctx, pkt, kind, verdict);
+	__builtin_memset(&pkt->route, 0, sizeof(pkt->route));
 	if (route_lookup(ctx, packet, &packet->tuple, &pkt->route) != V_OK ||
 	    pkt->route.result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return NEXT;
-	/* Masquerading decides here: the packet leaves by pkt->route. */
 	if (decrement_ttl(ctx, packet))
 		return drop(ctx, packet, DROP_WRITE);
 	if (pkt->route.result == BPF_FIB_LKUP_RET_SUCCESS &&

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Destinations outside may see an address of this node instead of a pod's. */
+/*
+ * Masquerading: a destination outside sees an address of this node instead of a pod's, because it
+ * has no route to pods. The pod's connection gets a conntrack entry without a backend, and an SNAT
+ * port towards the destination. Replies return through node_ingress. Netfilter sees neither
+ * direction. ctx/tc.h is included first.
+ */
 #pragma once
 
-#include "lib/address.h"
-#include "maps.h"
+#include "steps.h"
 
 /* Returns 1 if a destination outside sees an address of this node instead of the pod's. */
-INLINE int is_masqueraded(const void *destination)
+NOINLINE int is_masqueraded(const void *destination)
 {
 	struct range_key key = { .prefix_length = 128 };
 	enum masquerade *choice;
@@ -14,4 +18,73 @@ INLINE int is_masqueraded(const void *destination)
 	copy_address(key.address, destination);
 	choice = bpf_map_lookup_elem(&no_masquerade, &key);
 	return choice && *choice == MASQUERADE_ALWAYS;
+}
+
+/*
+ * Looks up the route of the first packet of a connection to the outside, and chooses the SNAT
+ * address. The route is looked up for the pod's address, as the kernel does where it masquerades.
+ * Returns V_PASS if replies would not return through node_ingress. `route` is all zero before.
+ */
+GLOBAL enum verdict route_lookup_masquerade(context *ctx, const struct packet *packet,
+					    struct route *route, struct lb_choice *choice)
+{
+	struct bpf_fib_lookup fib = {};
+	enum verdict verdict;
+	int has_source;
+
+	if (!packet || !route || !choice)
+		return V_DROP(DROP_NO_ROUTE);
+	verdict = fib_query(ctx, packet, &packet->tuple, ROUTE_PAST_STACK | ROUTE_SOURCE, &fib,
+			    &has_source, route);
+	if (verdict != V_OK)
+		return verdict;
+	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED || !is_external_interface(route->ifindex))
+		return V_PASS;
+	choice->snat = snat_index_of_route(packet, &fib, has_source);
+	return choice->snat ? V_OK : V_DROP(DROP_NO_ROUTE);
+}
+
+/*
+ * Decides about a packet of a pod that belongs to no connection. An echo reply is about a request
+ * to the pod's own address, and so has that address, too.
+ */
+INLINE enum verdict masquerade_new(context *ctx, struct pkt_ctx *pkt)
+{
+	struct packet *packet = &pkt->packet;
+	enum verdict verdict;
+
+	if (!may_start_flow(packet))
+		return is_icmp(packet) ? V_PASS : V_DROP(DROP_NO_FLOW);
+	verdict = check_ip_checksum(ctx, packet);
+	if (verdict == V_OK)
+		verdict = route_lookup_masquerade(ctx, packet, &pkt->route, &pkt->lb);
+	if (verdict != V_OK)
+		return verdict;
+	pkt->to = packet->tuple;
+	verdict = create_step(pkt);
+	return verdict == V_OK ? translate_step(ctx, pkt) : verdict;
+}
+
+/*
+ * Decides about a pod's packet to the outside, of that kind, that is not in the flow cache: finds
+ * or creates its conntrack entry, and computes its new tuple and its route. Returns V_PASS if it
+ * keeps the pod's address. ICMP errors about masqueraded packets have been translated before, so
+ * others are about nothing that the destination has sent.
+ */
+INLINE enum verdict masquerade_step(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+{
+	int has_ports = kind == PACKET_L4 || kind == PACKET_ICMP_ECHO ||
+			kind == PACKET_ICMP_ECHO_REPLY;
+	enum verdict verdict = has_ports ? conntrack_step(pkt) : V_NEW;
+
+	/* An existing connection keeps its addresses. node_egress translates replies to clients. */
+	if (verdict == V_OK && !pkt->ct.is_reply)
+		return translate_step(ctx, pkt);
+	if (verdict == V_OK || !is_masqueraded(pkt->packet.tuple.destination))
+		return V_PASS;
+	if (has_ports)
+		return verdict == V_NEW ? masquerade_new(ctx, pkt) : verdict;
+	return kind == PACKET_FRAGMENT	 ? V_DROP(DROP_FRAGMENT) :
+	       kind == PACKET_ICMP_ERROR ? V_DROP(DROP_NO_FLOW) :
+					   V_DROP(DROP_MASQUERADE_PROTOCOL);
 }

@@ -81,6 +81,9 @@ GLOBAL int forward(context *ctx, const struct route *route)
 /* Rewrites a packet as decided, and forwards it. */
 INLINE int send_translated(context *ctx, struct pkt_ctx *pkt)
 {
+	/* node_egress, at the interface where it leaves the node, has nothing left to translate. */
+	if (pkt->packet.past_stack && !pkt->ct.is_reply)
+		ctx->tc_index = TC_INDEX_TRANSLATED;
 	if (rewrite_step(ctx, pkt))
 		return drop(ctx, &pkt->packet, DROP_WRITE);
 	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->route) :

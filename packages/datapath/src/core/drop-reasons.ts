@@ -28,6 +28,10 @@ const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: str
     'UNSUPPORTED_L3_PROTOCOL',
     'a pod may send IP and ARP only, in frames without a VLAN',
   ],
+  [dropReason.masqueradeProtocol]: [
+    'CT_UNKNOWN_L4_PROTOCOL',
+    'a pod cannot send this protocol to the outside with the address of the node',
+  ],
   [dropReason.write]: ['ERROR_WRITING_TO_PACKET', 'the packet could not be rewritten'],
   [dropReason.protocol]: ['UNKNOWN_L4_PROTOCOL', 'services do not support this protocol'],
   [dropReason.multicast]: ['UNSUPPORTED_L2_PROTOCOL', 'multicast and broadcast of a pod'],

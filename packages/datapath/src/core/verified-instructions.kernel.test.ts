@@ -43,7 +43,7 @@ const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     start_gc: 5000,
   },
   xdp: { node_xdp: 125_000 },
-  pod: { from_pod: 125_000, to_pod: 50_000 },
+  pod: { from_pod: 170_000, to_pod: 50_000 },
   stale: { stale_sockets: 300, connection_over: 100, destroy_tcp: 200, destroy_udp: 200 },
 };
 

@@ -659,6 +659,7 @@ export const dropReason = {
   invalidSource: 132,
   invalid: 134,
   tooLarge: 136,
+  masqueradeProtocol: 137,
   l3Protocol: 139,
   write: 141,
   protocol: 142,
