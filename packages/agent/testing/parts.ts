@@ -3,6 +3,7 @@ import { type ObjectChange, readObjects } from '@heddle/objects';
 import type { ServiceRow } from '@heddle/services';
 import type { NodeDatapath } from '../src/datapath-part.ts';
 import type { FeaturesDatapath } from '../src/features/index.ts';
+import type { PodsDatapath, ProgrammedPod } from '../src/features/pods/datapath.ts';
 import type {
   ServerAddress,
   Source,
@@ -36,6 +37,36 @@ export class MemoryIntegrity {
     this.changedMaps = [];
     this.repaired++;
     return { left: [], error: undefined };
+  }
+}
+
+/** The pods of a datapath whose kernel is a Map. */
+export class MemoryPods implements PodsDatapath {
+  readonly programmed = new Map<number, ProgrammedPod>();
+  /** The error with which programming fails. */
+  setError: Error | undefined;
+  /** Called before a pod is programmed. */
+  onSet: (pod: ProgrammedPod) => void = () => {};
+  /** Returns true if an address finds room. */
+  hasRoom: (address: string) => boolean = () => true;
+
+  get pods(): PodsDatapath['pods'] {
+    return this;
+  }
+
+  set(pod: ProgrammedPod): void {
+    if (this.setError) throw this.setError;
+    this.onSet(pod);
+    const { ifindex, kind, mac, addresses, mtu } = pod;
+    this.programmed.set(ifindex, { ifindex, kind, mac, addresses, mtu });
+  }
+
+  remove(ifindex: number): void {
+    this.programmed.delete(ifindex);
+  }
+
+  prune(ifindexes: ReadonlySet<number>): void {
+    for (const each of this.programmed.keys()) if (!ifindexes.has(each)) this.remove(each);
   }
 }
 
@@ -120,6 +151,8 @@ export class MemoryDatapath implements NodeDatapath, FeaturesDatapath {
     },
     destinations: () => [],
   };
+
+  readonly pods = new MemoryPods();
 
   readonly drops: (NodeDatapath & FeaturesDatapath)['drops'] = {
     counts: () => [{ reason: 'no endpoints', count: 2 }],

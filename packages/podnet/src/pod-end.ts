@@ -1,9 +1,14 @@
 import {
+  AF_INET,
+  AF_INET6,
   addAddress,
   addNeighbour,
   addRoute,
+  addRoutingRule,
+  isNetlinkError,
   type NetlinkSocket,
   type NetworkNamespace,
+  type Route,
   Sysctls,
 } from '@heddle/netlink';
 import { type Platform, SysError } from '@heddle/sys';
@@ -11,6 +16,9 @@ import { gateway, gatewayMac, type PodInterface } from './pod-settings.ts';
 
 /** The value of net.ipv4.tcp_tw_reuse with which the kernel starts: reuse for loopback only. */
 const defaultReuse = '2';
+
+/** The number of the routing table of an additional interface is this one plus its ifindex. */
+const firstTable = 1000;
 
 /** Sets the pod's addresses, and what its kernel does. Throws NetlinkError, SysError. */
 export function prepareBeforeUp(
@@ -57,12 +65,28 @@ export function configurePod(inside: NetlinkSocket, link: number, pod: PodInterf
     const isV6 = address.includes(':');
     const destination = isV6 ? '::/0' : '0.0.0.0/0';
     if (kind === 'netkit') {
-      addRoute(inside, { destination, link });
+      addDefault(inside, address, { destination, link });
       continue;
     }
     const via = isV6 ? gateway.v6 : gateway.v4;
     addNeighbour(inside, { link, address: via, lladdr: mac });
-    addRoute(inside, { destination, via, link, onlink: true });
+    addDefault(inside, address, { destination, via, link, onlink: true });
+  }
+}
+
+/**
+ * Adds the default route of an address. In a pod with several interfaces the first one has the default
+ * route of the main table; each other one is used for packets from its own address, by a rule.
+ */
+function addDefault(inside: NetlinkSocket, address: string, route: Route & { link: number }): void {
+  try {
+    addRoute(inside, route);
+  } catch (error) {
+    if (!isNetlinkError(error, 'EEXIST')) throw error;
+    const table = firstTable + route.link;
+    addRoute(inside, { ...route, table });
+    const family = address.includes(':') ? AF_INET6 : AF_INET;
+    addRoutingRule(inside, { family, source: hostPrefix(address), table });
   }
 }
 

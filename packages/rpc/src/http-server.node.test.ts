@@ -8,7 +8,7 @@ import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { textResponse } from './http.ts';
 import { HttpServer, type HttpServerOptions } from './http-server.ts';
-import { defaultLimits } from './stream-server.ts';
+import { defaultLimits } from './stream-protocol.ts';
 
 const logged: string[] = [];
 const platform = nodePlatform((level, message) => logged.push(`${level} ${message}`));

@@ -2,13 +2,8 @@ import { backoffMs } from '@heddle/state';
 import { errno, type Platform, SysError } from '@heddle/sys';
 import { listenTcp, localPort, parseListenAddress } from '@heddle/sys/net';
 import { encodeResponse, type HttpResponse, RequestReader, textResponse } from './http.ts';
-import {
-  type Client,
-  defaultLimits,
-  type ServerLimits,
-  type Session,
-  StreamServer,
-} from './stream-server.ts';
+import { type Client, defaultLimits, type ServerLimits, type Session } from './stream-protocol.ts';
+import { StreamServer } from './stream-server.ts';
 
 /** Returns the document at a path, or undefined when there is none. */
 export type HttpHandler = (path: string) => HttpResponse | undefined;

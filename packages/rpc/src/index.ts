@@ -12,5 +12,5 @@ export {
   type ServerLimits,
   type Session,
   type StreamProtocol,
-  StreamServer,
-} from './stream-server.ts';
+} from './stream-protocol.ts';
+export { StreamServer } from './stream-server.ts';

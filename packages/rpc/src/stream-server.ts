@@ -6,62 +6,12 @@ import {
   EPOLLOUT,
   Epoll,
   MSG_NOSIGNAL,
+  receiveWithDescriptors,
   SHUT_WR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
 } from '@heddle/sys/net';
-
-/** Limits of what the clients of a server can cost it. */
-export interface ServerLimits {
-  readonly clients: number;
-  /** Bytes of replies and events that may wait for one client; a client with more events is dropped. */
-  readonly pendingBytes: number;
-  /** Milliseconds without a request after which a client is closed, unless it is kept open. */
-  readonly idleMs: number;
-  /** Milliseconds after which a client that does not read its replies is closed. */
-  readonly stalledMs: number;
-}
-
-export const defaultLimits: ServerLimits = {
-  clients: 64,
-  pendingBytes: 1024 * 1024,
-  idleMs: 60_000,
-  stalledMs: 10_000,
-};
-
-/** One connected client, as a protocol uses it. */
-export interface Client {
-  readonly isOpen: boolean;
-  /** Queues a reply to a request. */
-  reply(bytes: Uint8Array): void;
-  /** Sends an event. Drops the client when more than `pendingBytes` wait for it. */
-  push(bytes: Uint8Array): void;
-  /** Exempts the client from `idleMs`, because it waits for events. */
-  keepOpen(): void;
-  /** Ends the connection once all replies are sent; no further request is answered. */
-  end(): void;
-}
-
-/** The state of a protocol for one client. */
-export interface Session {
-  /** Adds received bytes, which are valid only during the call. It may hold one request and a chunk. */
-  receive(bytes: Uint8Array): void;
-  /** Answers the next request; returns false when there is no complete one. */
-  answerNext(): boolean;
-}
-
-/** A protocol over a byte stream. */
-export interface StreamProtocol {
-  /** Name of a client in log messages, e.g. `control client`. */
-  readonly clientName: string;
-  readonly limits: ServerLimits;
-  /**
-   * Returns what is sent to a client beyond `limits.clients` before it is closed. If absent, the client
-   * is accepted and the longest idle one is closed, so that idle connections do not block new clients.
-   */
-  readonly refusal?: () => Uint8Array;
-  newSession(client: Client): Session;
-}
+import type { ServerLimits, Session, StreamProtocol } from './stream-protocol.ts';
 
 /** Further requests of a client are read and answered while fewer reply bytes than this wait for it. */
 const lowWater = 64 * 1024;
@@ -243,19 +193,31 @@ export class StreamServer implements Disposable {
 
   /** Returns false when the client is gone. */
   #read(connection: Connection): boolean {
-    const nr = syscallNumbers(this.#platform).read;
-    const got = this.#platform.syscall(nr, connection.fd, this.#chunk, this.#chunk.length);
+    const got = this.#receive(connection);
     if (got === -errno.EAGAIN || got === -errno.EINTR) return true;
     if (got < 0) {
       this.#close(connection);
       return false;
     }
     // A client that has shut down its side may still read replies.
-    if (got === 0) connection.atEnd = true;
-    else if (connection.phase === 'open') {
+    if (got === 0) {
+      connection.atEnd = true;
+      connection.session.receiveEnd?.();
+    } else if (connection.phase === 'open') {
       connection.session.receive(this.#chunk.subarray(0, got));
     }
     return true;
+  }
+
+  #receive({ fd, session }: Connection): number {
+    const platform = this.#platform;
+    if (this.#protocol.takesDescriptors) {
+      return receiveWithDescriptors(platform, fd, this.#chunk, (descriptors) => {
+        if (session.receiveDescriptors) session.receiveDescriptors(descriptors);
+        else for (const each of descriptors) closeFd(platform, each);
+      });
+    }
+    return platform.syscall(syscallNumbers(platform).read, fd, this.#chunk, this.#chunk.length);
   }
 
   /** Answers the received requests for as long as the client reads its replies. */
@@ -350,6 +312,7 @@ export class StreamServer implements Disposable {
     if (!this.#connections.delete(connection.token)) return;
     this.#epoll.remove(connection.fd);
     closeFd(this.#platform, connection.fd);
+    connection.session.close?.();
   }
 
   /** Returns when a client is closed if nothing happens, on the clock of #nowMs. */

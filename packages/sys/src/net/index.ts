@@ -1,4 +1,5 @@
 export * from './constants.ts';
+export { receiveWithDescriptors } from './descriptors.ts';
 export { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Epoll } from './epoll.ts';
 export * from './inotify.ts';
 export { type ListenAddress, parseListenAddress } from './listen-address.ts';

@@ -9,7 +9,8 @@ import { encodeUnixSockaddr } from './socket-address.ts';
 
 const AT_FDCWD = -100;
 const socketMode = 0o600;
-const backlog = 64;
+/** Connections that may wait to be accepted. */
+const usualBacklog = 64;
 
 /** Another process listens on the socket at a path. */
 export class AlreadyListening extends Error {
@@ -29,7 +30,7 @@ export class AlreadyListening extends Error {
  * process listens on the socket at `path`, and SysError (ENOTSOCK when another kind of file is
  * there).
  */
-export function listenUnix(platform: Platform, path: string): number {
+export function listenUnix(platform: Platform, path: string, backlog = usualBacklog): number {
   const nr = syscallNumbers(platform);
   const parent = path.slice(0, path.lastIndexOf('/'));
   if (parent !== '') makeDirectory(platform, parent);

@@ -1,0 +1,121 @@
+import type { NetworkNamespace } from '@heddle/netlink';
+import {
+  type AttachmentKey,
+  type CniCall,
+  parseCall,
+  readValidAttachments,
+  versionOf,
+} from './call.ts';
+import { CniError } from './errors.ts';
+import { type CniMessage, encodeAnswer, parseMessage } from './message.ts';
+import {
+  type AddedPod,
+  addResult,
+  errorResult,
+  previousAddresses,
+  versionResult,
+} from './result.ts';
+
+/** The work behind the verbs. Methods throw CniError; another error becomes one with code 100. */
+export interface CniHandler {
+  /** Connects a pod. The same attachment twice gives the same result. */
+  add(call: CniCall & { readonly verb: 'ADD' }, namespace: NetworkNamespace): AddedPod;
+  /** Forgets a pod. An unknown one is fine. */
+  remove(key: AttachmentKey): void;
+  /** Checks that a pod is connected as ADD has left it. */
+  check(
+    call: CniCall & { readonly verb: 'CHECK' },
+    namespace: NetworkNamespace,
+    addresses: readonly string[],
+  ): void;
+  /** Removes all pods but these. */
+  collect(valid: readonly AttachmentKey[]): void;
+  /** The reason why calls of ADD have to wait, if there is one. */
+  readonly notReady: string | undefined;
+  /** The reason why no further pod can be connected now, if there is one. */
+  readonly unavailable: string | undefined;
+}
+
+/** An answered call. */
+export interface Answered {
+  readonly bytes: Uint8Array;
+  /** CNI_COMMAND; empty if it could not be read. */
+  readonly verb: string;
+  /** `CONTAINERID/IFNAME`; empty for verbs without them. */
+  readonly subject: string;
+  readonly error: CniError | undefined;
+}
+
+/** Answers a call, with the network namespace that came with it. Never throws. */
+export function answerCall(
+  message: Uint8Array,
+  namespace: NetworkNamespace | undefined,
+  handler: CniHandler,
+): Answered {
+  let read: CniMessage | undefined;
+  let subject = '';
+  try {
+    read = parseMessage(message);
+    const call = parseCall(read);
+    if ('containerId' in call) subject = `${call.containerId}/${call.interfaceName}`;
+    const output = run(call, namespace, handler);
+    return { bytes: encodeAnswer(true, output), verb: call.verb, subject, error: undefined };
+  } catch (cause) {
+    const error = toCniError(cause);
+    const verb = read?.environment.get('CNI_COMMAND') ?? '';
+    const version = versionOf(read?.input ?? new Uint8Array(0));
+    return { bytes: encodeAnswer(false, errorResult(version, error)), verb, subject, error };
+  }
+}
+
+/** Returns what the plug-in prints. */
+function run(
+  call: CniCall,
+  namespace: NetworkNamespace | undefined,
+  handler: CniHandler,
+): object | undefined {
+  const { version, config } = call;
+  switch (call.verb) {
+    case 'ADD': {
+      if (config.prevResult !== undefined && config.prevResult !== null) {
+        const reason = 'another plug-in precedes heddle-cni, which has to be the first of the list';
+        throw new CniError('config', `connect pod: prevResult is given: ${reason}`);
+      }
+      if (handler.notReady !== undefined) {
+        throw new CniError('tryAgain', `connect pod: ${handler.notReady}`);
+      }
+      return addResult(version, handler.add(call as never, given(call, namespace)));
+    }
+    case 'CHECK': {
+      const addresses = previousAddresses(config);
+      handler.check(call as never, given(call, namespace), addresses);
+      return undefined;
+    }
+    case 'DEL':
+      handler.remove(call);
+      return undefined;
+    case 'GC': {
+      const valid = readValidAttachments(config);
+      if (valid) handler.collect(valid);
+      return undefined;
+    }
+    case 'STATUS':
+      if (handler.unavailable === undefined) return undefined;
+      throw new CniError('unavailable', `connect pods: ${handler.unavailable}`);
+    case 'VERSION':
+      return versionResult(version);
+  }
+}
+
+function given(
+  { netns }: { readonly netns: string },
+  namespace: NetworkNamespace | undefined,
+): NetworkNamespace {
+  if (namespace) return namespace;
+  throw new CniError('environment', `read CNI_NETNS: ${netns} cannot be opened`);
+}
+
+function toCniError(cause: unknown): CniError {
+  if (cause instanceof CniError) return cause;
+  return new CniError('failed', cause instanceof Error ? cause.message : String(cause));
+}
