@@ -162,6 +162,8 @@ describe('commands that ask the agent', () => {
     ['service', 'list'],
     ['service', 'get', 'x'],
     ['backend', 'list'],
+    ['pod', 'list'],
+    ['pod', 'get', 'x'],
     ['config'],
     ['events'],
   ];

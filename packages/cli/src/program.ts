@@ -72,6 +72,7 @@ export function createProgram(): Command {
   addAgent(program);
   addServices(program);
   addNodes(program);
+  addPods(program);
   addFlows(program);
   addDrops(program);
   addEvents(program);
@@ -195,6 +196,37 @@ function addNodes(program: Command): void {
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/node.ts')).nodeList(options)),
     'heddle node list -o json',
+  );
+}
+
+function addPods(program: Command): void {
+  const pod = withExamples(
+    program.command('pod').description('show the pods that Heddle has connected'),
+    'heddle pod list',
+  );
+  withExamples(
+    pod
+      .command('list')
+      .description('list pods with their addresses and interfaces')
+      .option('-n, --namespace <namespace>', 'only those of this namespace')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/pod.ts')).podList(options)),
+    'heddle pod list',
+    'heddle pod list -o json',
+  );
+  withExamples(
+    pod
+      .command('get')
+      .description('show one pod')
+      .argument('<pod>', 'NAMESPACE/NAME, an address, an interface or a container id')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (name, options) => (await import('./commands/pod.ts')).podGet(name, options)),
+    'heddle pod get default/web-1',
+    'heddle pod get 10.7.0.5',
   );
 }
 

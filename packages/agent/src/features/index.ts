@@ -5,15 +5,18 @@ import type { NodeRoutesDatapath } from './node-routes/datapath.ts';
 import { nodeRoutesFeature } from './node-routes/node-routes.ts';
 import type { NodeRoutesStatus } from './node-routes/status.ts';
 import { ownNodeFeature } from './own-node/own-node.ts';
+import type { PodsDatapath } from './pods/datapath.ts';
+import { podsFeature } from './pods/pods.ts';
+import type { PodsStatus } from './pods/status.ts';
 import type { ServicesDatapath } from './services/datapath.ts';
 import { servicesFeature } from './services/services.ts';
 import type { ServicesStatus } from './services/status.ts';
 
 /** The fields of `heddle status -o json` that features add. */
-export type FeaturesStatus = ServicesStatus & NodeRoutesStatus;
+export type FeaturesStatus = ServicesStatus & NodeRoutesStatus & PodsStatus;
 
 /** The datapath as all features need it. */
-export type FeaturesDatapath = ServicesDatapath & FlowsDatapath & NodeRoutesDatapath;
+export type FeaturesDatapath = ServicesDatapath & FlowsDatapath & NodeRoutesDatapath & PodsDatapath;
 
 /** All features, in the order in which the agent runs them. A new feature is one entry. */
 export const allFeatures: readonly FeatureDefinition<FeaturesDatapath>[] = [
@@ -21,4 +24,5 @@ export const allFeatures: readonly FeatureDefinition<FeaturesDatapath>[] = [
   flowsFeature,
   ownNodeFeature,
   nodeRoutesFeature,
+  podsFeature,
 ];

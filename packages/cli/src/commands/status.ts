@@ -43,6 +43,7 @@ function describe(status: AgentStatus, nowMs: number, wrong: readonly Line[]): s
     ...agentLines(status, nowMs),
     ...integrityLines(status.integrity, nowMs),
     ...kernelLines(status),
+    ...podLines(status),
     ...serverLines(status),
     ...countLines(status),
     ...status.warnings.map((text): Line => ['warning', { text, style: 'yellow' }]),
@@ -94,6 +95,15 @@ function kernelLines({ datapath }: AgentStatus): Line[] {
     lines.push(['netfilter', `tracks connections: ${what}`]);
   }
   return lines;
+}
+
+/** Returns lines about the pod network, if Heddle is the network of the cluster. */
+function podLines({ pods }: AgentStatus): Line[] {
+  if (!pods) return [];
+  const { count, mtu, addresses, notReady } = pods;
+  const used = addresses.map((each) => `${each.used} of ${each.total} ${each.family} addresses`);
+  const facts = [counted(count, 'pod', 'pods'), ...used, `MTU ${mtu}`].join(', ');
+  return [['network', good(notReady === undefined, notReady ? `${facts}; ${notReady}` : facts)]];
 }
 
 /** Returns lines about the health and metrics servers, and health checks of services. */

@@ -1,6 +1,7 @@
 import type {
   AgentEvent,
   AgentStatus,
+  AttachmentEntry,
   BackendEntry,
   EffectiveConfig,
   FlowItem,
@@ -39,6 +40,8 @@ interface KnownLists {
   readonly 'backend.list': BackendEntry;
   /** Pods of the node with addresses of their own; absent in dumps of versions before 0.2. */
   readonly 'pod.list': PodEntry;
+  /** Pod interfaces of the node; absent in dumps of versions before 0.2. */
+  readonly 'attachment.list': AttachmentEntry;
   readonly 'events.list': AgentEvent;
   readonly 'flow.list': FlowItem;
   readonly 'nat.list': NatDestination;

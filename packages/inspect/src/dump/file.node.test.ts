@@ -34,9 +34,15 @@ const sample: Dump = {
         'service.list',
         Array.from({ length: 1203 }, (_, i) => ({ key: `default/s${i}:80/TCP/IPv4` })),
       ],
-      ...['backend.list', 'pod.list', 'events.list', 'flow.list', 'nat.list', 'node.list'].map(
-        (method) => [method, []] as [string, unknown[]],
-      ),
+      ...[
+        'backend.list',
+        'pod.list',
+        'events.list',
+        'flow.list',
+        'nat.list',
+        'node.list',
+        'attachment.list',
+      ].map((method) => [method, []] as [string, unknown[]]),
       // A list of a feature that this version's commands do not know.
       ['bell.list', [{ key: 'default/noon', ringAt: '12:00' }]],
     ]),

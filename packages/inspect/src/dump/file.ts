@@ -26,6 +26,7 @@ const listNames: Readonly<Record<string, string>> = {
   'service.list': 'services',
   'backend.list': 'backends',
   'pod.list': 'pods',
+  'attachment.list': 'attachments',
   'events.list': 'events',
   'flow.list': 'flows',
   'nat.list': 'nat',

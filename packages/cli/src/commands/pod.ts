@@ -1,0 +1,99 @@
+import type { AgentStatus, AttachmentEntry } from '@heddle/agent';
+import type { ControlSource } from '@heddle/control';
+import { exitCodes, Failure } from '@heddle/control/failure';
+import { openControl } from '@heddle/inspect/open';
+import { age, type Cell, formatFacts, formatTable, printJson, printLine } from '../print.ts';
+import type { ReadOptions } from '../read-options.ts';
+import { fullName } from './service.ts';
+
+interface Options extends ReadOptions {
+  readonly namespace?: string;
+}
+
+/** The characters of a container id that tables show. */
+const shownId = 13;
+
+/** `heddle pod list`: prints a line for each pod interface of the node. */
+export async function podList({ output, namespace, ...source }: Options): Promise<void> {
+  using client = await openControl(source);
+  const all = await attachments(client);
+  const pods = all.filter((pod) => namespace === undefined || pod.namespace === namespace);
+  if (output === 'json') printJson({ pods });
+  else if (pods.length === 0) printLine(await whyNone(client, namespace));
+  else {
+    const header = ['POD', 'ADDRESSES', 'INTERFACE', 'CONTAINER', 'AGE'];
+    const lines = pods.map((pod) => line(pod, client.nowMs));
+    process.stdout.write(formatTable(header, lines));
+  }
+}
+
+/** `heddle pod get`: prints everything about one pod. */
+export async function podGet(which: string, { output, ...source }: Options): Promise<void> {
+  using client = await openControl(source);
+  const pods = (await attachments(client)).filter((pod) => isMeant(pod, which));
+  if (pods.length === 0) {
+    throw new Failure(
+      exitCodes.failed,
+      `find pod ${which}: this node has none (heddle pod list shows those there are)`,
+    );
+  }
+  if (output === 'json') {
+    printJson({ pods });
+    return;
+  }
+  pods.forEach((pod, i) => {
+    if (i > 0) printLine();
+    process.stdout.write(formatFacts(factsOf(pod, client.nowMs)));
+  });
+}
+
+async function attachments(client: ControlSource): Promise<AttachmentEntry[]> {
+  const all: AttachmentEntry[] = [];
+  for await (const entry of client.items<AttachmentEntry>('attachment.list')) all.push(entry);
+  return all.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
+}
+
+function sortKey({ namespace, name, containerId, podInterface }: AttachmentEntry): string {
+  return `${namespace}/${name}/${containerId}/${podInterface}`;
+}
+
+async function whyNone(client: ControlSource, namespace: string | undefined): Promise<string> {
+  const { pods } = (await client.request('status')) as AgentStatus;
+  if (!pods) return 'no pods: Heddle is not the network of the cluster (setting network)';
+  return namespace === undefined ? 'no pods' : `no pods in namespace ${namespace}`;
+}
+
+function line(pod: AttachmentEntry, nowMs: number): Cell[] {
+  return [
+    nameOf(pod),
+    pod.addresses.join(', '),
+    pod.interface,
+    pod.containerId.slice(0, shownId),
+    pod.since === undefined ? '-' : age(pod.since, nowMs),
+  ];
+}
+
+/** Returns the name of a pod; the name of its interface follows if it is not the usual one. */
+function nameOf({ namespace, name, podInterface }: AttachmentEntry): string {
+  const pod = name === '' ? '-' : `${namespace}/${name}`;
+  return podInterface === 'eth0' ? pod : `${pod} ${podInterface}`;
+}
+
+function isMeant(pod: AttachmentEntry, which: string): boolean {
+  const { namespace, name, addresses, containerId } = pod;
+  const names = [`${namespace}/${name}`, pod.interface, containerId, ...addresses];
+  return names.includes(which) || `${namespace}/${name}` === fullName(which);
+}
+
+function factsOf(pod: AttachmentEntry, nowMs: number): [string, Cell][] {
+  const facts: [string, Cell][] = [['pod', nameOf(pod)]];
+  if (pod.podUid !== undefined) facts.push(['uid', pod.podUid]);
+  for (const address of pod.addresses) facts.push(['address', address]);
+  facts.push(
+    ['interface', `${pod.interface} (index ${pod.ifindex}, ${pod.kind}, MTU ${pod.mtu})`],
+    ['in the pod', pod.kind === 'veth' ? `${pod.podInterface} (${pod.mac})` : pod.podInterface],
+    ['container', pod.containerId],
+  );
+  if (pod.since !== undefined) facts.push(['since', `${pod.since} (${age(pod.since, nowMs)})`]);
+  return facts;
+}
