@@ -31,10 +31,12 @@ export { deleteNamespace, NetworkNamespace, netnsCookie } from './namespace.ts';
 export { namespaceId } from './namespace-id.ts';
 export {
   addNeighbour,
+  addProxyNeighbour,
   listNeighbours,
   type Neighbour,
   type NewNeighbour,
   removeNeighbour,
+  removeProxyNeighbour,
   replaceNeighbour,
 } from './neighbours.ts';
 export {

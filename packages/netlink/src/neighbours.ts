@@ -18,6 +18,7 @@ const RTM_GETNEIGH = 30;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
 const NUD_PERMANENT = 0x80;
+const NTF_PROXY = 0x08;
 const headerSize = 12;
 
 /** An entry of the neighbour table (ARP and IPv6 neighbour discovery). */
@@ -61,6 +62,40 @@ export function removeNeighbour(socket: NetlinkSocket, link: number, address: st
     .header(neighbourHeader(family, checkedIndex(link, what), 0))
     .bytes(NDA_DST, bytes);
   return removed(() => socket.request(writer, what), 'ENOENT');
+}
+
+/**
+ * Makes the node answer for an address of others on a link: to ARP, and, if the link's setting `proxy_ndp` is on, to
+ * neighbour discovery. One that it answers for already is fine. Throws NetlinkError.
+ */
+export function addProxyNeighbour(socket: NetlinkSocket, link: number, address: string): void {
+  const what = `answer for ${address} on link ${link}`;
+  socket.request(
+    proxyRequest(new MessageWriter(RTM_NEWNEIGH, NLM_F_CREATE), link, address, what),
+    what,
+  );
+}
+
+/** Ends what addProxyNeighbour does; returns false when there was nothing to end. Throws NetlinkError. */
+export function removeProxyNeighbour(
+  socket: NetlinkSocket,
+  link: number,
+  address: string,
+): boolean {
+  const what = `stop to answer for ${address} on link ${link}`;
+  const request = proxyRequest(new MessageWriter(RTM_DELNEIGH), link, address, what);
+  return removed(() => socket.request(request, what), 'ENOENT');
+}
+
+function proxyRequest(
+  writer: MessageWriter,
+  link: number,
+  address: string,
+  what: string,
+): MessageWriter {
+  const { family, bytes } = readAddress(address);
+  const header = neighbourHeader(family, checkedIndex(link, what), 0, NTF_PROXY);
+  return writer.header(header).bytes(NDA_DST, bytes);
 }
 
 /**
@@ -121,11 +156,12 @@ function write(
 }
 
 /** Returns a struct ndmsg: family u8, pad, ifindex s32, state u16, flags u8, type u8. */
-function neighbourHeader(family: number, link: number, state: number): Uint8Array {
+function neighbourHeader(family: number, link: number, state: number, flags = 0): Uint8Array {
   const bytes = new Uint8Array(headerSize);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, family);
   view.setInt32(4, link, true);
   view.setUint16(8, state, true);
+  view.setUint8(10, flags);
   return bytes;
 }

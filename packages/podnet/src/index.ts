@@ -1,5 +1,6 @@
-export { addressesInUse } from './addresses-in-use.ts';
+export { addressesOfOthers } from './addresses-of-others.ts';
 export { bigTcpSize } from './big-tcp.ts';
+export { answerOnBridges, leaveBridges, listRangeBridges, type RangeBridge } from './bridges.ts';
 export { congestionControl, setCongestionControl } from './congestion-control.ts';
 export { changeMtu } from './mtu.ts';
 export { prepareNamespace } from './namespace.ts';

@@ -1,14 +1,6 @@
-import {
-  changeLink,
-  findLink,
-  isNetlinkError,
-  type NetlinkSocket,
-  type NetworkLink,
-  type NetworkNamespace,
-  namespaceId,
-} from '@heddle/netlink';
+import { changeLink, findLink, type NetlinkSocket, type NetworkLink } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
-import { namespacePaths, tryOpenNamespace } from './namespace-paths.ts';
+import { namespaceIdOf, namespacePaths, tryOpenNamespace } from './namespace-paths.ts';
 
 /**
  * Sets the MTU of existing pods' interfaces, of both ends. `links` are the node's ends, in whose
@@ -28,7 +20,7 @@ export function changeMtu(
   for (const path of namespacePaths(platform)) {
     if (waiting.size === 0) break;
     using namespace = tryOpenNamespace(platform, path);
-    const id = namespace && idOf(node, namespace);
+    const id = namespace && namespaceIdOf(node, namespace);
     if (!namespace || id === undefined) continue;
     for (const link of waiting) {
       if (link.peerNamespaceId !== id || link.peer === undefined) continue;
@@ -43,14 +35,4 @@ export function changeMtu(
 
 function changeIfThere(socket: NetlinkSocket, index: number, mtu: number): void {
   if (findLink(socket, index)) changeLink(socket, index, { mtu });
-}
-
-/** Returns the node's id of a namespace, or undefined if it has none, or if the file is no namespace. */
-function idOf(node: NetlinkSocket, namespace: NetworkNamespace): number | undefined {
-  try {
-    return namespaceId(node, namespace.fd);
-  } catch (error) {
-    if (isNetlinkError(error, 'EINVAL', 'EBADF')) return undefined;
-    throw error;
-  }
 }

@@ -1,4 +1,4 @@
-import { NetworkNamespace } from '@heddle/netlink';
+import { isNetlinkError, type NetlinkSocket, NetworkNamespace, namespaceId } from '@heddle/netlink';
 import { type DirectoryEntry, type Platform, readDirectory, SysError } from '@heddle/sys';
 
 /** The folders in which container runtimes mount network namespaces. */
@@ -31,6 +31,19 @@ export function tryOpenNamespace(platform: Platform, path: string): NetworkNames
     return NetworkNamespace.open(platform, path);
   } catch (error) {
     if (error instanceof SysError) return undefined;
+    throw error;
+  }
+}
+
+/** Returns the node's id of a namespace, or undefined if it has none, or if the file is no namespace. */
+export function namespaceIdOf(
+  node: NetlinkSocket,
+  namespace: NetworkNamespace,
+): number | undefined {
+  try {
+    return namespaceId(node, namespace.fd);
+  } catch (error) {
+    if (isNetlinkError(error, 'EINVAL', 'EBADF')) return undefined;
     throw error;
   }
 }

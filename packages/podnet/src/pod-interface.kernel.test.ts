@@ -11,41 +11,20 @@ import {
   listLinks,
   listNeighbours,
   listRoutes,
-  NetlinkSocket,
-  NetworkNamespace,
 } from '@heddle/netlink';
-import { checked, closeFd, syscallNumbers } from '@heddle/sys';
-import { AF_INET, AF_INET6, encodeSockaddr, MSG_DONTWAIT, SOCK_DGRAM } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
-import { eventually } from '@heddle/sys/testing/eventually';
+import { assertReaches, Host } from '../testing/host.ts';
 import {
   bigTcpSize,
   changeMtu,
   createPodInterface,
   type PodInterface,
   PodLinkExists,
-  prepareNamespace,
   removePodInterface,
 } from './index.ts';
 
 const platform = nodePlatform();
-const nr = syscallNumbers(platform);
 const mac = '02:68:65:64:64:01';
-
-/** A network namespace, and a socket in it. */
-class Host implements Disposable {
-  readonly namespace = NetworkNamespace.create(platform);
-  readonly socket = this.namespace.enter(() => new NetlinkSocket(platform));
-
-  constructor() {
-    prepareNamespace(platform, this.namespace);
-  }
-
-  [Symbol.dispose](): void {
-    this.socket[Symbol.dispose]();
-    this.namespace[Symbol.dispose]();
-  }
-}
 
 const podOf = (number: number): PodInterface => ({
   name: `hd${number}`,
@@ -84,31 +63,6 @@ function openNode(): Host {
   const { index } = findLink(node.socket, 'lo')!;
   for (const prefix of ['192.0.2.1/32', 'fd00::1/128']) addAddress(node.socket, index, prefix);
   return node;
-}
-
-/**
- * Sends datagrams from one host to an address of another until one arrives: the kernel drops those
- * that are sent before it has noticed that a new link has a carrier.
- */
-async function assertReaches(from: Host, to: Host, address: string): Promise<void> {
-  const family = address.includes(':') ? AF_INET6 : AF_INET;
-  const udp = (host: Host) =>
-    host.namespace.enter(() =>
-      checked('socket', platform.syscall(nr.socket, family, SOCK_DGRAM, 0)),
-    );
-  const [sender, receiver] = [udp(from), udp(to)];
-  try {
-    const name = encodeSockaddr({ address, port: 7000 });
-    checked('bind', platform.syscall(nr.bind, receiver, name, name.length));
-    const bytes = Uint8Array.of(1);
-    await eventually(`a datagram arrives at ${address}`, () => {
-      checked('sendto', platform.syscall(nr.sendto, sender, bytes, 1, 0, name, name.length));
-      return platform.syscall(nr.recvfrom, receiver, bytes, 1, MSG_DONTWAIT, 0, 0) === 1;
-    });
-  } finally {
-    closeFd(platform, sender);
-    closeFd(platform, receiver);
-  }
 }
 
 test('pods and their node reach each other in both families', async () => {
