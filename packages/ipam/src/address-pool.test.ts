@@ -163,3 +163,12 @@ test('no address is given twice, none leaks, and the delay is held while another
     }),
   );
 });
+
+test('has is true for addresses that pods can have', () => {
+  const pool = poolOf(['10.7.0.0/24', 'fd00:7::/64']);
+  const addresses = ['10.7.0.2', '10.7.0.254', 'fd00:7::2', '10.7.0.1', '10.7.0.255', '10.8.0.2'];
+  assert.deepEqual(
+    addresses.map((address) => pool.has(address)),
+    [true, true, true, false, false, false],
+  );
+});

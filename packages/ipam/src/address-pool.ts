@@ -78,6 +78,11 @@ export class AddressPool {
     for (const address of addresses) this.#poolOf(address).reserve(address);
   }
 
+  /** Returns true if the address is in the ranges, and a pod can have it. */
+  has(address: string): boolean {
+    return this.#poolOf(address).has(address);
+  }
+
   /** Returns true if a pod has this address. */
   isUsed(address: string): boolean {
     return this.#poolOf(address).isUsed(address);

@@ -43,6 +43,10 @@ export class FamilyPool {
     this.#ranges = ranges.filter(({ family }) => family === this.family);
   }
 
+  has(address: string): boolean {
+    return this.#place(address) !== undefined;
+  }
+
   isUsed(address: string): boolean {
     return this.#used.has(address);
   }

@@ -8,6 +8,8 @@ import { prepareNamespace } from '../src/index.ts';
 const platform = nodePlatform();
 const nr = syscallNumbers(platform);
 
+type InNamespace = Pick<Host, 'namespace'>;
+
 /** A network namespace, and a socket in it. */
 export class Host implements Disposable {
   readonly namespace: NetworkNamespace;
@@ -33,9 +35,13 @@ export class Host implements Disposable {
  * Sends datagrams from one host to an address of another until one arrives: the kernel drops those
  * that are sent before it has noticed that a new link has a carrier.
  */
-export async function assertReaches(from: Host, to: Host, address: string): Promise<void> {
+export async function assertReaches(
+  from: InNamespace,
+  to: InNamespace,
+  address: string,
+): Promise<void> {
   const family = address.includes(':') ? AF_INET6 : AF_INET;
-  const udp = (host: Host) =>
+  const udp = (host: InNamespace) =>
     host.namespace.enter(() =>
       checked('socket', platform.syscall(nr.socket, family, SOCK_DGRAM, 0)),
     );

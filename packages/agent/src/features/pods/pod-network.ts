@@ -27,6 +27,7 @@ import type { AddedPod } from './cni/result.ts';
 import type { CniHandler } from './cni/verbs.ts';
 import type { PodsDatapath } from './datapath.ts';
 import { LinkRemover } from './link-remover.ts';
+import { OtherNetworks } from './other-networks.ts';
 
 export interface PodNetworkOptions {
   readonly platform: Platform;
@@ -56,15 +57,17 @@ export class PodNetwork implements CniHandler, Disposable {
   readonly #node: NetlinkSocket;
   readonly #attachments: Attachments;
   readonly #pool: AddressPool;
+  readonly #others: OtherNetworks;
   readonly #remover: LinkRemover;
   readonly #ownInode: bigint;
   #isComplete = false;
+  #ranges = '';
   #problems: readonly string[] = [];
 
   /** Takes over the pods of an earlier agent. Throws SysError, NetlinkError. */
   constructor(options: PodNetworkOptions) {
     this.#options = options;
-    const { platform, datapath } = options;
+    const { platform, datapath, sysctls, events } = options;
     this.#pool = new AddressPool({ isUsable: (address) => datapath.pods.hasRoom(address) });
     try {
       this.#node = this.#opened.use(new NetlinkSocket(platform));
@@ -73,6 +76,13 @@ export class PodNetwork implements CniHandler, Disposable {
       this.#remover = this.#opened.use(new LinkRemover(platform, this.#node));
       this.#attachments = this.#opened.use(
         new Attachments(platform, this.#node, (attachment) => this.#onGone(attachment)),
+      );
+      this.#others = this.#opened.use(
+        new OtherNetworks({
+          ...{ platform, node: this.#node, sysctls, events, pool: this.#pool },
+          own: () => this.#attachments.all,
+          nowMs: () => this.#nowMs(),
+        }),
       );
       this.#takeOver();
     } catch (error) {
@@ -125,6 +135,9 @@ export class PodNetwork implements CniHandler, Disposable {
     const { ranges, problems } = parseRanges(texts);
     this.#problems = problems.map((problem) => `use range of addresses for pods: ${problem}`);
     this.#pool.setRanges(ranges);
+    const key = ranges.map(({ text }) => text).join();
+    if (key !== this.#ranges) this.#others.look();
+    this.#ranges = key;
   }
 
   add(call: CniCall & { readonly verb: 'ADD' }, namespace: NetworkNamespace): AddedPod {
@@ -226,9 +239,11 @@ export class PodNetwork implements CniHandler, Disposable {
     datapath.pods.prune(this.#attachments.ifindexes);
   }
 
-  #onGone({ ifindex, addresses }: Attachment): void {
+  #onGone(attachment: Attachment): void {
+    const { ifindex, addresses } = attachment;
     this.#options.datapath.pods.remove(ifindex);
     this.#pool.release(addresses, this.#nowMs());
+    this.#others.remove(attachment);
   }
 
   /** Answers a second ADD of a container: the same result, if the interface is in that namespace. */
@@ -255,6 +270,7 @@ export class PodNetwork implements CniHandler, Disposable {
 
   #addNew(call: CniCall & { readonly verb: 'ADD' }, namespace: NetworkNamespace): Attachment {
     const { containerId, interfaceName, pod, podUid } = call;
+    this.#others.beforeAllocation();
     const allocation = this.#allocate();
     const { addresses, isEarly } = allocation;
     const record: AttachmentRecord = { containerId, interfaceName, podUid, addresses, pod };
@@ -304,6 +320,7 @@ export class PodNetwork implements CniHandler, Disposable {
       throw error;
     }
     this.#attachments.add(attachment!);
+    this.#others.add(attachment!);
     return attachment!;
   }
 
