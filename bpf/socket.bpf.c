@@ -10,11 +10,13 @@
  * address type the same code serves all.
  */
 #include "socket/bind.h"
+#include "socket/congestion.h"
 #include "socket/connect.h"
 #include "socket/rev_nat.h"
 #include "socket/sendmsg.h"
 
 const volatile struct socket_config config = {};
+const volatile struct pod_config pod_config = {};
 
 LICENSE("Dual BSD/GPL");
 
@@ -29,6 +31,7 @@ LICENSE("Dual BSD/GPL");
 		read_address##n(&to, ctx);                                         \
 		if (on_connect(ctx, &to) == REJECT)                                \
 			return REJECT;                                             \
+		choose_congestion(ctx, &to);                                       \
 		write_address##n(ctx, &to);                                        \
 		return ALLOW;                                                      \
 	}                                                                          \

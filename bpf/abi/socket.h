@@ -90,6 +90,6 @@ struct kernel_fields {
 struct socket_config {
 	__u64 node_netns_cookie; /* cookie of the node's own network namespace */
 	enum heddle_abi abi;	 /* for tools that inspect the map */
-	__u32 reserved;
+	__u32 local_cubic;	 /* 1: cubic in place of BBR towards pods of this node */
 	struct kernel_fields kernel;
 };

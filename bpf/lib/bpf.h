@@ -57,6 +57,11 @@ static struct mptcp_sock *(*const bpf_skc_to_mptcp_sock)(void *socket) = (void *
 	BPF_FUNC_skc_to_mptcp_sock;
 static long (*const bpf_set_retval)(int retval) = (void *)BPF_FUNC_set_retval;
 static long (*const bpf_bind)(void *ctx, const void *address, int length) = (void *)BPF_FUNC_bind;
+static long (*const bpf_getsockopt)(void *ctx, int level, int option, void *value,
+				    int length) = (void *)BPF_FUNC_getsockopt;
+static long (*const bpf_setsockopt)(void *ctx, int level, int option, void *value,
+				    int length) = (void *)BPF_FUNC_setsockopt;
+static void *(*const bpf_skc_to_tcp_sock)(void *socket) = (void *)BPF_FUNC_skc_to_tcp_sock;
 static void *(*const bpf_skc_to_tcp6_sock)(void *socket) = (void *)BPF_FUNC_skc_to_tcp6_sock;
 static void *(*const bpf_skc_to_udp6_sock)(void *socket) = (void *)BPF_FUNC_skc_to_udp6_sock;
 static long (*const bpf_seq_write)(void *seq, const void *data,

@@ -45,6 +45,14 @@ struct sock {
 
 struct udp_sock;
 
+struct inet_connection_sock {
+	__u8 icsk_ca_setsockopt : 1;
+} KERNEL_STRUCT;
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+} KERNEL_STRUCT;
+
 /* A struct mptcp_sock begins with a struct sock. */
 struct mptcp_sock {
 	struct sock sk;

@@ -4,6 +4,7 @@
 
 #include "ct/entry.h"
 #include "packet.h"
+#include "pod/device.h"
 #include "pod/local.h"
 #include "verdict.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* These functions find the pods of this node and their interfaces. */
+/* This function finds the pods of this node. */
 #pragma once
 
 #include "lib/address.h"
@@ -37,23 +37,6 @@ INLINE struct pod *find_local_pod(const void *address)
 		words = (const __u32 *)pod->address;
 		if (!words[0] && !words[2])
 			return 0; /* The place never had an entry. */
-	}
-	return 0;
-}
-
-/* Returns the pod interface with that index, or 0. */
-INLINE struct pod_device *find_pod_device(__u32 ifindex)
-{
-	if (!pod_config.enabled)
-		return 0;
-	for (__u32 i = 0; i < POD_PROBES; i++) {
-		__u32 place = (ifindex + i) & (pod_config.device_places - 1);
-		struct pod_device *device = bpf_map_lookup_elem(&pod_devices, &place);
-
-		if (!device)
-			return 0;
-		if (device->ifindex == ifindex)
-			return device;
 	}
 	return 0;
 }

@@ -5,10 +5,10 @@
  */
 #pragma once
 
+#include "device.h"
 #include "lib/drop.h"
 #include "lib/packet.h"
 #include "lib/verdict.h"
-#include "local.h"
 #include "tunnel/path.h"
 
 /* Types of ICMPv6 (RFC 2710, RFC 4861, RFC 3810) that a host may send on its link. */

@@ -54,6 +54,7 @@ export function startAgent(options: StartOptions): Agent {
   const node = config.node ?? hostName(platform);
   const cgroup = chooseCgroup(platform, config.cgroup);
   const { bpffs, sizes, options: choices, manifests, xdp, sourceRanges } = config;
+  const { tunnelPort, localCongestionControl } = config;
   const isCluster = manifests === undefined;
   return new Agent({
     platform,
@@ -76,7 +77,7 @@ export function startAgent(options: StartOptions): Agent {
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
         sourceRanges,
-        ...(config.network && { network: { tunnelPort: config.tunnelPort } }),
+        ...(config.network && { network: { tunnelPort, localCongestionControl } }),
         netnsCookie: cookie,
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });

@@ -24,8 +24,10 @@ export function configuredSocket(
 ): ObjectSpec {
   const config = new Uint8Array(socketConfigSize);
   const abi = heddleAbi.currentAbi;
-  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, reserved: 0, kernel }, config);
-  return setVariable(sized(spec, sizes, network !== undefined), 'config', config);
+  const localCubic = network?.localCongestionControl === 'cubic' ? 1 : 0;
+  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, localCubic, kernel }, config);
+  const whole = setVariable(sized(spec, sizes, network !== undefined), 'config', config);
+  return setVariable(whole, 'pod_config', podConfig(network));
 }
 
 /** Returns an object of programs at network interfaces, for tc or XDP, with constants and sizes by the options. */

@@ -48,6 +48,8 @@ export interface DatapathOptions {
 export interface PodNetworkOptions {
   /** UDP port of the tunnels between nodes. */
   readonly tunnelPort: number;
+  /** The congestion control of connections to pods of this node that would use BBR. The default is `off`. */
+  readonly localCongestionControl?: 'cubic' | 'off';
 }
 
 /**

@@ -254,6 +254,12 @@ export const settings = {
     check: checkRange,
     remedy: rangeRemedy,
   }),
+  localCongestionControl: choice(['cubic', 'off'], {
+    about:
+      'congestion control of TCP connections to pods of the same node, where the default is BBR',
+    more: 'BBR paces what it sends, which slows transfers within a node down. Applications that choose one keep it; with off, all keep theirs.',
+    fallback: 'cubic',
+  }),
   cni: group('The CNI plug-in, with `network`.', {
     binDir: text({
       about: 'directory in which the container runtime looks for plug-ins',

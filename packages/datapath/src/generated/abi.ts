@@ -1631,7 +1631,7 @@ export function decodeSnatAddress(bytes: Uint8Array, offset = 0): SnatAddress {
 export interface SocketConfig {
   readonly nodeNetnsCookie: bigint;
   readonly abi: HeddleAbi;
-  readonly reserved: number;
+  readonly localCubic: number;
   readonly kernel: KernelFields;
 }
 
@@ -1642,7 +1642,7 @@ export const socketConfigCodec = {
   offsets: {
     nodeNetnsCookie: 0,
     abi: 8,
-    reserved: 12,
+    localCubic: 12,
     kernel: 16,
   },
   encode: encodeSocketConfig,
@@ -1653,7 +1653,7 @@ export function encodeSocketConfig(value: SocketConfig, into: Uint8Array, offset
   const view = viewOf(into, offset, 80);
   view.setBigUint64(0, value.nodeNetnsCookie, true);
   view.setUint32(8, value.abi, true);
-  view.setUint32(12, value.reserved, true);
+  view.setUint32(12, value.localCubic, true);
   encodeKernelFields(value.kernel, into, offset + 16);
 }
 
@@ -1662,7 +1662,7 @@ export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig 
   return {
     nodeNetnsCookie: view.getBigUint64(0, true),
     abi: view.getUint32(8, true) as HeddleAbi,
-    reserved: view.getUint32(12, true),
+    localCubic: view.getUint32(12, true),
     kernel: decodeKernelFields(bytes, offset + 16),
   };
 }

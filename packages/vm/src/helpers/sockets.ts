@@ -1,4 +1,4 @@
-import { errno } from '@heddle/sys';
+import { decodeCString, encodeCString, errno } from '@heddle/sys';
 import { AF_INET6 } from '@heddle/sys/net';
 import { readSockaddr, toBytes } from '../host/address.ts';
 import type { Helper, Machine } from '../machine.ts';
@@ -79,14 +79,51 @@ const toMptcp: Helper = (machine) => {
   machine.answerPointer(0);
 };
 
+const SOL_TCP = 6;
+const TCP_CONGESTION = 13;
+/** The congestion control of all TCP sockets of the machine. */
+const congestionControl = encodeCString('cubic');
+
+/** Returns the value of an option (bpf_getsockopt and bpf_setsockopt), or undefined if it is not TCP_CONGESTION. */
+function congestionValue(machine: Machine, write: boolean): Uint8Array | undefined {
+  const R = machine.registers;
+  socketIn(machine, 1);
+  if (R[4] !== SOL_TCP || R[6] !== TCP_CONGESTION) return undefined;
+  return machine.argumentBytes(4, R[10]!, write);
+}
+
+const getOption: Helper = (machine) => {
+  const value = congestionValue(machine, true);
+  if (!value || value.length < congestionControl.length) return machine.answer(-errno.EINVAL);
+  value.fill(0);
+  value.set(congestionControl);
+  machine.answer(0);
+};
+
+const setOption: Helper = (machine) => {
+  const value = congestionValue(machine, false);
+  if (!value) return machine.answer(-errno.EINVAL);
+  const isKnown = decodeCString(value) === decodeCString(congestionControl);
+  machine.answer(isKnown ? 0 : -errno.ENOENT);
+};
+
+/** Returns the kernel's struct of a TCP socket, for others NULL. */
+const toTcp: Helper = (machine) => {
+  const { fields, commonRegion } = socketIn(machine, 1);
+  machine.answerPointer(fields.protocol === 6 ? commonRegion : 0);
+};
+
 /** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const socketHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   46: ['get_socket_cookie', socketCookie],
+  49: ['setsockopt', setOption],
+  57: ['getsockopt', getOption],
   64: ['bind', bind],
   107: ['sk_storage_get', storageGet],
   108: ['sk_storage_delete', storageDelete],
   122: ['get_netns_cookie', netnsCookie],
   136: ['skc_to_tcp6_sock', toSocket6(6)],
+  137: ['skc_to_tcp_sock', toTcp],
   140: ['skc_to_udp6_sock', toSocket6(17)],
   196: ['skc_to_mptcp_sock', toMptcp],
 };
