@@ -10,6 +10,8 @@ export const weightsAnnotation = 'heddle.io/weights';
 export const forwardingAnnotation = 'heddle.io/forwarding';
 /** On a Node: more ranges of pod addresses, with commas between. */
 export const podCIDRsAnnotation = 'heddle.io/pod-cidrs';
+/** On a Pod: the congestion control of its TCP connections. */
+export const congestionControlAnnotation = 'heddle.io/congestion-control';
 /** On a Pod: bits per second that it may send, as the kubelet reads it. */
 export const egressBandwidthAnnotation = 'kubernetes.io/egress-bandwidth';
 /** On a Pod: bits per second that it may receive. */

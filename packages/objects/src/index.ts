@@ -11,6 +11,7 @@ export {
 } from './addresses.ts';
 export {
   algorithmAnnotation,
+  congestionControlAnnotation,
   forwardingAnnotation,
   forwardings,
   podCIDRsAnnotation,

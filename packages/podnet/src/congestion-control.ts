@@ -1,7 +1,7 @@
-import type { NetworkNamespace } from '@heddle/netlink';
-import { decodeUtf8, encodeUtf8, type Platform, readFile, SysError, writeFile } from '@heddle/sys';
+import { type NetworkNamespace, Sysctls } from '@heddle/netlink';
+import { type Platform, SysError } from '@heddle/sys';
 
-const path = '/proc/sys/net/ipv4/tcp_congestion_control';
+const setting = 'ipv4/tcp_congestion_control';
 
 /** Advice for the errors of a congestion control that can't be used (net/ipv4/tcp_cong.c). */
 const remedies: Readonly<Record<string, (name: string) => string>> = {
@@ -12,16 +12,17 @@ const remedies: Readonly<Record<string, (name: string) => string>> = {
 
 /**
  * Sets the congestion control of the TCP sockets that are opened in a pod from now on. Returns a sentence with
- * the remedy if the kernel has no such algorithm for pods; the pod then keeps the one that it has. Throws
- * SysError.
+ * the remedy if the kernel has no such algorithm for pods; the pod then keeps the one that it has. `sysctls`:
+ * see Sysctls. Throws SysError.
  */
 export function setCongestionControl(
   platform: Platform,
   namespace: NetworkNamespace,
   name: string,
+  sysctls?: string,
 ): string | undefined {
   try {
-    namespace.enter(() => writeFile(platform, path, encodeUtf8(name)));
+    namespace.enter(() => new Sysctls(platform, sysctls).write(setting, name));
     return undefined;
   } catch (error) {
     const remedy = error instanceof SysError ? remedies[error.code] : undefined;
@@ -32,5 +33,5 @@ export function setCongestionControl(
 
 /** Returns the congestion control of new sockets in the network namespace of the thread. Throws SysError. */
 export function congestionControl(platform: Platform): string {
-  return decodeUtf8(readFile(platform, path)).trim();
+  return new Sysctls(platform).read(setting);
 }

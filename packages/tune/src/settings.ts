@@ -11,13 +11,17 @@ export interface Settings {
   write(target: Target, value: string): void;
 }
 
-/** Returns the settings of the node, in the network namespace of the thread at each call. */
-export function nodeSettings(platform: Platform): Settings {
+/**
+ * Returns the settings of the node, in the network namespace of the thread at each call. `sysctls`: the
+ * directory of network settings, which in a container is not that of /proc.
+ */
+export function nodeSettings(platform: Platform, sysctls = '/proc/sys/net'): Settings {
+  const pathOf = (name: string) => name.replace(/^net\//, `${sysctls}/`);
   return {
     read(target) {
       switch (target.kind) {
         case 'sysctl':
-          return readText(platform, `/proc/sys/${target.name}`).replace(/\s+/g, ' ');
+          return readText(platform, pathOf(target.name)).replace(/\s+/g, ' ');
         case 'file': {
           const text = readText(platform, target.path);
           // Some files list all values, with the active one in parentheses.
@@ -38,7 +42,7 @@ export function nodeSettings(platform: Platform): Settings {
     write(target, value) {
       switch (target.kind) {
         case 'sysctl':
-          writeFile(platform, `/proc/sys/${target.name}`, encodeUtf8(value));
+          writeFile(platform, pathOf(target.name), encodeUtf8(value));
           return;
         case 'file':
           writeFile(platform, target.path, encodeUtf8(value));

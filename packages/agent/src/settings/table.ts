@@ -254,6 +254,13 @@ export const settings = {
     check: checkRange,
     remedy: rangeRemedy,
   }),
+  podCongestionControl: text({
+    about: 'congestion control of the TCP connections of pods, e.g. bbr',
+    more: 'The annotation heddle.io/congestion-control sets it for one pod. The node needs its module (modprobe tcp_bbr). It applies to pods that start from then on.',
+    fallbackText: 'that of the node',
+    pattern: '^[a-z0-9_]{1,15}$',
+    remedy: 'write the name of a congestion control, such as bbr',
+  }),
   localCongestionControl: choice(['cubic', 'off'], {
     about:
       'congestion control of TCP connections to pods of the same node, where the default is BBR',

@@ -38,15 +38,16 @@ export async function tune(options: Options): Promise<void> {
   const platform = nodePlatform();
   const answers = await askAgent(socket);
   const store = journalFile(platform, state);
+  const settings = () => nodeSettings(platform, valueIfKnown(answers)?.config.sysctls);
   if (revert) {
-    const restore = () => revertChanges(nodeSettings(platform), store);
+    const restore = () => revertChanges(settings(), store);
     report(inAgentNamespace(platform, valueIfKnown(answers), restore), 'restored', output);
     return;
   }
   const findings = examineNode(answers);
   if (apply) {
     const changes = findings.flatMap((finding) => finding.changes ?? []);
-    const change = () => applyChanges(changes, nodeSettings(platform), store);
+    const change = () => applyChanges(changes, settings(), store);
     report(inAgentNamespace(platform, valueIfKnown(answers), change), 'changed', output);
     return;
   }

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { configurationText } from './configuration.ts';
 
+const capabilities = { 'io.kubernetes.cri.pod-annotations': true };
 const parse = (text: string | undefined) => JSON.parse(text!);
 
 test('a configuration list names the plug-in, the socket and the versions for old and new runtimes', () => {
   assert.deepEqual(parse(configurationText('/run/a.sock', undefined)), {
     ...{ cniVersion: '1.0.0', cniVersions: ['1.0.0', '1.1.0'], name: 'heddle' },
-    plugins: [{ type: 'heddle-cni', socket: '/run/a.sock' }],
+    plugins: [{ type: 'heddle-cni', socket: '/run/a.sock', capabilities }],
   });
 });
 

@@ -3,6 +3,9 @@
 /** The name of the CNI plug-in's file, by which the configuration names it. */
 export const pluginName = 'heddle-cni';
 
+/** The capability by which containerd passes the annotations of a pod in `runtimeConfig`; CRI-O does not. */
+export const annotationsCapability = 'io.kubernetes.cri.pod-annotations';
+
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
@@ -22,7 +25,7 @@ export function configurationText(
     // that they know.
     ...{ cniVersion: '1.0.0', cniVersions: ['1.0.0', '1.1.0'], name: 'heddle' },
     plugins: [
-      { type: pluginName, socket },
+      { type: pluginName, socket, capabilities: { [annotationsCapability]: true } },
       ...plugins.filter((plugin) => isFields(plugin) && plugin.type !== pluginName),
     ],
   };

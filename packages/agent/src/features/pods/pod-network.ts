@@ -25,6 +25,7 @@ import type { AttachmentKey, CniCall } from './cni/call.ts';
 import { CniError } from './cni/errors.ts';
 import type { AddedPod } from './cni/result.ts';
 import type { CniHandler } from './cni/verbs.ts';
+import { PodCongestion } from './congestion.ts';
 import type { PodsDatapath } from './datapath.ts';
 import { LinkRemover } from './link-remover.ts';
 import { OtherNetworks } from './other-networks.ts';
@@ -34,6 +35,8 @@ export interface PodNetworkOptions {
   readonly events: EventLog;
   readonly datapath: PodsDatapath;
   readonly kind: 'veth' | 'netkit';
+  /** The congestion control of all pods; undefined for that of the node. */
+  readonly congestionControl: string | undefined;
   /** The directory of network settings; see Sysctls. */
   readonly sysctls: string;
   /** Returns the sizes of packets on new interfaces. Throws NetlinkError. */
@@ -60,6 +63,7 @@ export class PodNetwork implements CniHandler, Disposable {
   readonly #others: OtherNetworks;
   readonly #remover: LinkRemover;
   readonly #ownInode: bigint;
+  readonly #congestion: PodCongestion;
   #isComplete = false;
   #ranges = '';
   #problems: readonly string[] = [];
@@ -68,6 +72,8 @@ export class PodNetwork implements CniHandler, Disposable {
   constructor(options: PodNetworkOptions) {
     this.#options = options;
     const { platform, datapath, sysctls, events } = options;
+    const fallback = options.congestionControl;
+    this.#congestion = new PodCongestion({ platform, events, sysctls, fallback });
     this.#pool = new AddressPool({ isUsable: (address) => datapath.pods.hasRoom(address) });
     try {
       this.#node = this.#opened.use(new NetlinkSocket(platform));
@@ -107,9 +113,9 @@ export class PodNetwork implements CniHandler, Disposable {
     return this.#pool.usage();
   }
 
-  /** Sentences about ranges that cannot be used. */
+  /** Sentences about ranges and congestion controls that cannot be used. */
   get problems(): readonly string[] {
-    return this.#problems;
+    return [...this.#problems, ...this.#congestion.problems];
   }
 
   get notReady(): string | undefined {
@@ -279,7 +285,9 @@ export class PodNetwork implements CniHandler, Disposable {
       this.#options.events.add('warn', 'problem', podLabel(record), message);
     }
     try {
-      return this.#create(record, namespace);
+      const created = this.#create(record, namespace);
+      this.#congestion.set(call, namespace, podLabel(record));
+      return created;
     } catch (error) {
       this.#pool.release(addresses, this.#nowMs());
       throw toCniError(error);

@@ -12,6 +12,8 @@ import {
   listLinks,
   type NetworkNamespace,
 } from '@heddle/netlink';
+import { congestionControlAnnotation } from '@heddle/objects';
+import { congestionControl } from '@heddle/podnet';
 import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { callCni } from '../../../testing/cni-client.ts';
@@ -354,3 +356,25 @@ function assertEmpty(node: PodsNode): void {
   assert.deepEqual(names, ['lo']);
   assert.ok(listAddresses(node.socket).length > 0);
 }
+
+test('a pod gets the congestion control of its annotation, else that of the configuration', async () => {
+  using node = new PodsNode({ config: { podCongestionControl: 'reno' } });
+  const used = (pod: { namespace: NetworkNamespace }) =>
+    pod.namespace.enter(() => congestionControl(nodePlatform()));
+  const add = async (id: string, annotation?: string) => {
+    using pod = node.pod(id);
+    const annotations =
+      annotation === undefined ? {} : { [congestionControlAnnotation]: annotation };
+    const runtimeConfig = { 'io.kubernetes.cri.pod-annotations': annotations };
+    assert.equal(
+      (await node.call('ADD', pod, { config: { runtimeConfig } })).output.code,
+      undefined,
+    );
+    return used(pod);
+  };
+  assert.equal(await add('c1'), 'reno');
+  const own = congestionControl(nodePlatform());
+  assert.equal(await add('c2', 'nosuch'), own);
+  assert.match(node.feature.warnings!({ isComplete: true } as never).join(), /modprobe tcp_nosuch/);
+  assert.equal(await add('c3', '../x'), own);
+});

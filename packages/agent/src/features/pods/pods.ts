@@ -69,6 +69,7 @@ class PodsFeature implements Feature {
         new PodNetwork({
           ...{ platform, events, datapath },
           kind: config.podInterface,
+          congestionControl: config.podCongestionControl,
           sysctls: config.sysctls,
           sizes: () => this.#sizes.sizes,
         }),

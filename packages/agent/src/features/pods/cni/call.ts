@@ -1,5 +1,6 @@
 import { isContainerId, isInterfaceName } from '@heddle/ipam';
 import { decodeUtf8 } from '@heddle/sys';
+import { annotationsCapability } from '../configuration.ts';
 import { CniError } from './errors.ts';
 import type { CniMessage } from './message.ts';
 
@@ -161,6 +162,19 @@ function readNames(environment: ReadonlyMap<string, string>): PodNames {
     // A space would end the field of the record.
     podUid: uid !== undefined && /^[\w.-]{1,64}$/.test(uid) ? uid : undefined,
   };
+}
+
+/** Returns the annotations of the pod, as far as the runtime passes them. */
+export function readAnnotations({
+  runtimeConfig,
+}: NetworkConfig): Readonly<Record<string, string>> {
+  const found = isObject(runtimeConfig) ? runtimeConfig[annotationsCapability] : undefined;
+  if (!isObject(found)) return {};
+  return Object.fromEntries(
+    Object.entries(found).filter(
+      (entry): entry is [string, string] => typeof entry[1] === 'string',
+    ),
+  );
 }
 
 /**
