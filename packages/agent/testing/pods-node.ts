@@ -9,6 +9,7 @@ import type { Feature } from '../src/feature.ts';
 import { podsFeature } from '../src/features/pods/pods.ts';
 import type { AttachmentEntry, PodsStatus } from '../src/features/pods/status.ts';
 import { type CniTestAnswer, type CniTestOutput, callCni } from './cni-client.ts';
+import { CrashingPlatform } from './crashing-platform.ts';
 import { FakeHost } from './host.ts';
 import { MemoryPods } from './parts.ts';
 
@@ -42,10 +43,13 @@ export class PodsNode implements Disposable {
   readonly namespace: NetworkNamespace;
   readonly socket: NetlinkSocket;
   readonly datapath = new MemoryPods();
-  readonly host: FakeHost;
+  host!: FakeHost;
   readonly lines: string[] = [];
   feature: Feature;
+  /** The process of the agent. */
+  process!: CrashingPlatform;
   readonly #own: Platform;
+  readonly #config: Partial<FakeHost['config']>;
 
   constructor({ podCIDRs = ['10.7.0.0/24', 'fd00:7::/64'], config = {} }: PodsNodeOptions = {}) {
     this.#own = nodePlatform((level, message) => this.lines.push(`${level} ${message}`));
@@ -56,14 +60,7 @@ export class PodsNode implements Disposable {
     for (const address of ['192.0.2.1/32', 'fd00::1/128']) {
       addAddress(this.socket, findLink(this.socket, 'lo')!.index, address);
     }
-    // The agent's thread is in the namespace of its node; that of the test is not.
-    const inside = (work: () => void) => () => this.namespace.enter(work);
-    const platform: Platform = {
-      ...own,
-      onReadable: (fd, ready) => own.onReadable(fd, inside(ready)),
-      setTimer: (milliseconds, fire) => own.setTimer(milliseconds, inside(fire)),
-    };
-    this.host = new FakeHost(platform, {
+    this.#config = {
       network: true,
       podCIDRs,
       ...config,
@@ -72,11 +69,20 @@ export class PodsNode implements Disposable {
         configDir: `${this.folder}/net.d`,
         socket: this.socketPath,
       },
-    });
+    };
     this.feature = this.#open();
   }
 
   #open(): Feature {
+    const own = this.#own;
+    // The agent's thread is in the namespace of its node; that of the test is not.
+    const inside = (work: () => void) => () => this.namespace.enter(work);
+    this.process = new CrashingPlatform({
+      ...own,
+      onReadable: (fd, ready) => own.onReadable(fd, inside(ready)),
+      setTimer: (milliseconds, fire) => own.setTimer(milliseconds, inside(fire)),
+    });
+    this.host = new FakeHost(this.process.platform, this.#config);
     const feature = this.namespace.enter(() => podsFeature.open(this.host, this.datapath));
     feature.apply([], true);
     return feature;
@@ -84,7 +90,7 @@ export class PodsNode implements Disposable {
 
   /** Starts the feature again, as the next agent does. */
   restart(): void {
-    this.feature[Symbol.dispose]();
+    if (!this.process.isKilled) this.feature[Symbol.dispose]();
     this.feature = this.#open();
   }
 
@@ -139,7 +145,7 @@ export class PodsNode implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.feature[Symbol.dispose]();
+    if (!this.process.isKilled) this.feature[Symbol.dispose]();
     this.socket[Symbol.dispose]();
     this.namespace[Symbol.dispose]();
     rmSync(this.folder, { recursive: true });
