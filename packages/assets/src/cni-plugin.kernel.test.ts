@@ -1,9 +1,11 @@
 // The CNI plug-in, each verb with each version, and each way in which an agent fails.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
+import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import {
   createVeth,
@@ -13,6 +15,7 @@ import {
   NetworkNamespace,
 } from '@heddle/netlink';
 import { nodePlatform } from '@heddle/sys/node';
+import fc from 'fast-check';
 import { callPlugin, FakeAgent, type Outcome } from '../testing/cni-call.ts';
 import { cniPlugin } from './index.ts';
 
@@ -257,6 +260,34 @@ test('the CNI plug-in takes the version from the configuration itself', async ()
   for (const input of unusable) assert.equal(await versionOf(input), '1.1.0', input);
 });
 
+test('the CNI plug-in finds the version in any object, and no object in a part of one', async () => {
+  const key = fc.constantFrom('cniVersion', 'type', 'plugins', '', 'a"b', '\\', 'x:y', '{');
+  const version = fc.constantFrom('0.3.1', '1.0.0', '1.0.0"', '', 'é', '{"cniVersion":"0.4.0"}');
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { depthSize: 'small' },
+      fc.oneof(version, fc.integer(), fc.boolean(), fc.constant(null)),
+      fc.array(tie('value'), { maxLength: 4 }),
+      fc.dictionary(key, tie('value'), { maxKeys: 4 }),
+    ),
+  }));
+  const object = fc.dictionary(key, value, { maxKeys: 5 }) as fc.Arbitrary<{
+    cniVersion?: unknown;
+  }>;
+  const spaces = fc.constantFrom(0, 1, '\t');
+  const property = fc.asyncProperty(object, spaces, fc.nat(), async (config, indent, cut) => {
+    const input = JSON.stringify(config, undefined, indent);
+    const { cniVersion } = config;
+    const isPlain = typeof cniVersion === 'string' && /^[0-9.]+$/.test(cniVersion);
+    const whole = await call({ verb: 'VERSION', input });
+    // Another plug-in's name makes no difference for VERSION.
+    assert.equal(JSON.parse(whole.output).cniVersion, isPlain ? cniVersion : '1.1.0');
+    const part = input.slice(0, 1 + (cut % (input.length - 1)));
+    assert.equal(errorOf(await call({ verb: 'VERSION', input: part })).code, 6, part);
+  });
+  await fc.assert(property, { numRuns: 200 });
+});
+
 test('the CNI plug-in refuses a configuration beyond 1 MiB and passes a smaller one on', async () => {
   const socket = socketPath();
   await using agent = await FakeAgent.listen(socket, (connection, { input }) =>
@@ -293,6 +324,21 @@ test('the CNI plug-in passes the variables of CNI on, and no others', async () =
   const expected = { CNI_COMMAND: 'ADD', ...attachment, CNI_ARGS: args, CNI_PATH: '' };
   assert.deepEqual(request!.environment, expected);
   assert.deepEqual(JSON.parse(request!.input).prevResult, { dns: {} });
+});
+
+test('the CNI plug-in ends with an error where its output has no reader', async () => {
+  const child = spawn(plugin, { env: { CNI_COMMAND: 'VERSION' }, stdio: 'pipe' });
+  child.stdout.destroy();
+  await once(child.stdout, 'close');
+  child.stdin.end('{}');
+  assert.deepEqual(await once(child, 'exit'), [1, null]);
+});
+
+test('the CNI plug-in ends at its deadline where its input does not end', async () => {
+  const child = spawn(plugin, { env: { CNI_COMMAND: 'STATUS' }, stdio: 'pipe' });
+  child.stdin.write('{"cniVersion":"1.0.0"');
+  const { cniVersion, code, details } = JSON.parse(await text(child.stdout));
+  assert.deepEqual([cniVersion, code, details], ['1.0.0', 5, 'stdin: no end in time']);
 });
 
 test('the CNI plug-in calls DEL, GC and STATUS although a socket path is unusable', async () => {
