@@ -65,6 +65,12 @@ export class MemoryPods implements PodsDatapath {
     this.programmed.delete(ifindex);
   }
 
+  problems(pods: readonly ProgrammedPod[]): string[][] {
+    return pods.map(({ ifindex }) =>
+      this.programmed.has(ifindex) ? [] : [`interface ${ifindex} is not programmed`],
+    );
+  }
+
   prune(ifindexes: ReadonlySet<number>): void {
     for (const each of this.programmed.keys()) if (!ifindexes.has(each)) this.remove(each);
   }

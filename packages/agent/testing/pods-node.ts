@@ -5,7 +5,7 @@ import { addAddress, findLink, NetlinkSocket, NetworkNamespace } from '@heddle/n
 import { prepareNamespace, removePodInterface } from '@heddle/podnet';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
-import type { Feature } from '../src/feature.ts';
+import type { Feature, Params } from '../src/feature.ts';
 import { podsFeature } from '../src/features/pods/pods.ts';
 import type { AttachmentEntry, PodsStatus } from '../src/features/pods/status.ts';
 import { type CniTestAnswer, type CniTestOutput, callCni } from './cni-client.ts';
@@ -18,8 +18,10 @@ export class TestPod implements Disposable {
   readonly namespace: NetworkNamespace;
   readonly socket: NetlinkSocket;
   readonly id: string;
+  readonly platform: Platform;
 
   constructor(platform: Platform, id: string) {
+    this.platform = platform;
     this.id = id;
     this.namespace = NetworkNamespace.create(platform);
     this.socket = this.namespace.enter(() => new NetlinkSocket(platform));
@@ -101,6 +103,14 @@ export class PodsNode implements Disposable {
   get attachments(): readonly AttachmentEntry[] {
     const list = this.feature.methods!['attachment.list']!({}, () => false);
     return (list as { items: AttachmentEntry[] }).items;
+  }
+
+  /** Calls a control method, in the node's namespace as the agent does. */
+  request<Item>(method: string, params: object = {}): readonly Item[] {
+    const answer = this.namespace.enter(() =>
+      this.feature.methods![method]!(params as Params, () => false),
+    );
+    return (answer as { items: Item[] }).items;
   }
 
   get status(): NonNullable<PodsStatus['pods']> {

@@ -149,6 +149,8 @@ describe('commands that ask the agent', () => {
     assert.deepEqual(without.map(named), [
       'agent',
       'tune',
+      'cni check',
+      'cni gc',
       'flow flush',
       'drop watch',
       'dump',
@@ -554,7 +556,7 @@ describe('heddle cleanup', () => {
       join(folder, file),
     );
     const others = ['10-bridge.conflist', 'loopback'].map((file) => join(folder, file));
-    for (const path of [plugin!, configuration!, ...others]) writeFileSync(path, '');
+    for (const path of [plugin!, configuration!, ...others]) writeFileSync(path, path);
     const places = ['--socket', join(folder, 'no.sock'), '--bpffs', join(folder, 'none')];
     const args = ['cleanup', ...places, '--cni-bin-dir', folder, '--cni-config-dir', folder];
     const { stdout } = await heddle(args);

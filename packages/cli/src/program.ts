@@ -73,6 +73,7 @@ export function createProgram(): Command {
   addServices(program);
   addNodes(program);
   addPods(program);
+  addCni(program);
   addFlows(program);
   addDrops(program);
   addEvents(program);
@@ -227,6 +228,47 @@ function addPods(program: Command): void {
       .action(async (name, options) => (await import('./commands/pod.ts')).podGet(name, options)),
     'heddle pod get default/web-1',
     'heddle pod get 10.7.0.5',
+  );
+}
+
+function addCni(program: Command): void {
+  const cni = withExamples(
+    program.command('cni').description('show, check and remove the pod interfaces of this node'),
+    'heddle cni list',
+    'heddle cni gc --dry-run',
+  );
+  withExamples(
+    cni
+      .command('list')
+      .description('list the pod interfaces that the CNI plug-in has made')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/cni.ts')).cniList(options)),
+    'heddle cni list',
+  );
+  withExamples(
+    cni
+      .command('check')
+      .description(
+        'compare pod interfaces, addresses, routes and map entries with what they were given',
+      )
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/cni.ts')).cniCheck(options)),
+    'heddle cni check',
+  );
+  withExamples(
+    cni
+      .command('gc')
+      .description(
+        'remove interfaces of pods whose network namespace, or whose Pod object, is gone',
+      )
+      .option('--dry-run', 'only list them')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('./commands/cni.ts')).cniGc(options)),
+    'heddle cni gc --dry-run',
   );
 }
 

@@ -1,4 +1,4 @@
-import type { Kind, ObjectChange, ObjectReader } from '@heddle/objects';
+import { type Kind, type ObjectChange, type ObjectReader, podKind } from '@heddle/objects';
 
 /** The objects of a kind that a feature wants: all, or those that the selectors match. */
 export interface Watch {
@@ -19,6 +19,12 @@ export interface Demand {
    * objects changes its watches, and the first batch waits for these, too.
    */
   observe(change: ObjectChange): void;
+}
+
+/** Returns the watch of the pods of a node, but for those of finished jobs, which may remain by the thousand. */
+export function runningPods(node: string): Watch {
+  const fieldSelector = `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`;
+  return { kind: podKind, fieldSelector };
 }
 
 /** Returns a text that is the same for equal watches only. */

@@ -70,6 +70,26 @@ describe('the pods of a node', () => {
     assert.ok(isPastStack(4));
   });
 
+  test('the problems of each pod are found', () => {
+    const problems = () => world.node.enter(() => world.datapath.pods.problems([pod(0), pod(1)]));
+    const { ifindex, addresses } = pod(1);
+    assert.deepEqual(problems(), [[], []]);
+    world.datapath.pods.remove(ifindex);
+    assert.deepEqual(problems(), [
+      [],
+      [
+        `map pod_devices does not have the entry of interface ${ifindex}`,
+        ...addresses.map((address) => `map pods does not have the entry of ${address}`),
+      ],
+    ]);
+    set(1);
+    world.node.configure((socket) => removeQdisc(socket, { link: ifindex, kind: 'clsact' }));
+    const detached = [`the programs are not attached to interface ${ifindex}`];
+    assert.deepEqual(problems(), [[], detached]);
+    assert.deepEqual(repair(), { left: [], error: undefined });
+    assert.deepEqual(problems(), [[], []]);
+  });
+
   test('the next agent takes over the pods, and its program replaces the one before', () => {
     const before = program();
     world.restart();

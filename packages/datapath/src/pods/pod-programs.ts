@@ -74,6 +74,19 @@ export class PodPrograms {
     if (this.#filterDamages(socket).length > 0) this.#attachFilters(socket);
   }
 
+  /** Returns sentences about what differs from what `set` programs, for each pod in turn. Throws NetlinkError. */
+  problems(pods: readonly ProgrammedPod[]): string[][] {
+    using socket = new NetlinkSocket(this.#platform);
+    const attached = linksOfBlocks(socket, podBlocks);
+    const hasFilters = attached.size > 0 && this.#filterDamages(socket).length === 0;
+    return pods.map((pod) => [
+      ...this.#tables.problems(pod),
+      ...(hasFilters && attached.has(pod.ifindex)
+        ? []
+        : [`the programs are not attached to interface ${pod.ifindex}`]),
+    ]);
+  }
+
   /** Removes the entries of an interface; the programs go with the interface. A missing one is fine. */
   remove(ifindex: number): void {
     this.#tables.remove(ifindex);

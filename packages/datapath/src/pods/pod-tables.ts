@@ -1,4 +1,4 @@
-import { isIpv4, parseIp } from '@heddle/sys';
+import { formatIp, isIpv4, parseIp } from '@heddle/sys';
 import { NoRoom } from '../core/keyed-map.ts';
 import type { ArrayMemory } from '../core/mapped-array.ts';
 import {
@@ -59,39 +59,42 @@ export class PodTables {
   }
 
   /** Writes the entries of a pod in place of those of its interface and of its addresses. Throws NoRoom. */
-  set({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod): void {
-    const link = {
-      ifindex,
-      mac: macBytes(mac),
-      mtu: Math.min(mtu, 0xffff),
-      kind: podKind[kind],
-    };
-    const parsed = addresses.map((address) => parseIp(address)!);
+  set(pod: ProgrammedPod): void {
+    const { ifindex } = pod;
+    const entries = encodePodEntries(pod);
     const device = this.#devicePlace(ifindex);
-    const places = parsed.map((address) => this.#podPlace(address));
+    const places = entries.pods.map(({ address }) => this.#podPlace(address));
     if (device === undefined) throw new NoRoom('pod_devices', this.#devices.length, setting);
     if (places.some((place) => place === undefined)) {
       throw new NoRoom('pods', this.#pods.length, setting);
     }
     const kept = new Set(places as number[]);
     for (const place of this.#placesOf.get(ifindex) ?? []) if (!kept.has(place)) this.#clear(place);
-    parsed.forEach((address, i) => {
+    entries.pods.forEach(({ bytes }, i) => {
       const place = places[i]!;
       const owner = this.#podAt(place).ifindex;
       if (owner !== 0 && owner !== ifindex) this.#forget(owner, place);
-      const bytes = new Uint8Array(podSize);
-      encodePod({ address, ...link, reserved: new Array(8).fill(0) }, bytes);
       this.#write(this.#pods, place, bytes, ifindexAt.pod);
     });
-    const of = (wanted: boolean) =>
-      parsed.find((address) => isIpv4(address) === wanted) ?? new Uint8Array(16);
-    const bytes = new Uint8Array(podDeviceSize);
-    encodePodDevice(
-      { ...link, ipv4: of(true), ipv6: of(false), reserved: new Array(4).fill(0) },
-      bytes,
-    );
-    this.#write(this.#devices, device, bytes, ifindexAt.device);
+    this.#write(this.#devices, device, entries.device, ifindexAt.device);
     this.#placesOf.set(ifindex, places as number[]);
+  }
+
+  /** Returns sentences about what differs from the entries that `set` writes. */
+  problems(pod: ProgrammedPod): string[] {
+    const entries = encodePodEntries(pod);
+    const problems: string[] = [];
+    const device = this.#devicePlace(pod.ifindex);
+    if (device === undefined || !hasEntry(this.#devices, device, entries.device)) {
+      problems.push(`map pod_devices does not have the entry of interface ${pod.ifindex}`);
+    }
+    for (const { address, bytes } of entries.pods) {
+      const place = this.#podPlace(address);
+      if (place === undefined || !hasEntry(this.#pods, place, bytes)) {
+        problems.push(`map pods does not have the entry of ${formatIp(address)}`);
+      }
+    }
+    return problems;
   }
 
   /** Removes the entries of an interface; a missing one is fine. */
@@ -167,7 +170,7 @@ export class PodTables {
   #write(memory: ArrayMemory, place: number, entry: Uint8Array, ifindexAt: number): void {
     const bytes = memory.first(memory.length);
     const at = place * entry.length;
-    if (entry.every((byte, i) => bytes[at + i] === byte)) return;
+    if (hasEntry(memory, place, entry)) return;
     const ifindex = entry.subarray(ifindexAt, ifindexAt + 4);
     bytes.fill(0, at + ifindexAt, at + ifindexAt + 4);
     bytes.set(entry.subarray(0, ifindexAt), at);
@@ -175,6 +178,35 @@ export class PodTables {
     bytes.set(ifindex, at + ifindexAt);
     memory.wrote(at, entry.length);
   }
+}
+
+/** Returns the bytes of the entries of a pod. */
+function encodePodEntries({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod) {
+  const link = {
+    ifindex,
+    mac: macBytes(mac),
+    mtu: Math.min(mtu, 0xffff),
+    kind: podKind[kind],
+  };
+  const parsed = addresses.map((address) => parseIp(address)!);
+  const of = (wanted: boolean) =>
+    parsed.find((address) => isIpv4(address) === wanted) ?? new Uint8Array(16);
+  const device = new Uint8Array(podDeviceSize);
+  encodePodDevice(
+    { ...link, ipv4: of(true), ipv6: of(false), reserved: new Array(4).fill(0) },
+    device,
+  );
+  const pods = parsed.map((address) => {
+    const bytes = new Uint8Array(podSize);
+    encodePod({ address, ...link, reserved: new Array(8).fill(0) }, bytes);
+    return { address, bytes };
+  });
+  return { device, pods };
+}
+
+function hasEntry(memory: ArrayMemory, place: number, entry: Uint8Array): boolean {
+  const bytes = memory.first(memory.length);
+  return entry.every((byte, i) => bytes[place * entry.length + i] === byte);
 }
 
 /** Returns the 6 bytes of a link-layer address. */

@@ -4,5 +4,5 @@ export type { ProgrammedPod } from '@heddle/datapath';
 
 /** The part of the datapath that pods need. */
 export interface PodsDatapath {
-  readonly pods: Pick<Datapath['pods'], 'set' | 'remove' | 'prune' | 'hasRoom'>;
+  readonly pods: Pick<Datapath['pods'], 'set' | 'remove' | 'prune' | 'hasRoom' | 'problems'>;
 }

@@ -192,18 +192,21 @@ export class PodNetwork implements CniHandler, Disposable {
     }
   }
 
-  collect(valid: readonly AttachmentKey[]): void {
+  /** Removes a pod's interface soon. */
+  disconnect({ name, ifindex, record }: Attachment, reason: string): void {
     const { datapath, events } = this.#options;
+    datapath.pods.remove(ifindex);
+    this.#remover.add({ index: ifindex, name });
+    events.add('info', 'removed', podLabel(record), `interface ${name} is removed: ${reason}`);
+  }
+
+  collect(valid: readonly AttachmentKey[]): void {
     const wanted = new Set(
       valid.map(({ containerId, interfaceName }) => podInterfaceName(containerId, interfaceName)),
     );
     for (const attachment of this.#attachments.all) {
-      const { name, ifindex, record } = attachment;
-      if (wanted.has(name)) continue;
-      datapath.pods.remove(ifindex);
-      this.#remover.add({ index: ifindex, name });
-      const message = `interface ${name} is removed: the container runtime does not know it`;
-      events.add('info', 'removed', podLabel(record), message);
+      if (wanted.has(attachment.name)) continue;
+      this.disconnect(attachment, 'the container runtime does not know it');
     }
     for (const link of this.#attachments.read().unfinished) this.#remover.add(link);
   }

@@ -1,6 +1,12 @@
 import { usageWarnings } from '@heddle/ipam';
 import { listLinks, NetlinkSocket } from '@heddle/netlink';
-import { type NodeRecord, nodeKind, type ObjectChange } from '@heddle/objects';
+import {
+  type NodeRecord,
+  nodeKind,
+  type ObjectChange,
+  type ObjectRef,
+  podKind,
+} from '@heddle/objects';
 import { changeMtu } from '@heddle/podnet';
 import { Disposal } from '@heddle/sys';
 import type {
@@ -12,22 +18,22 @@ import type {
 } from '../../feature.ts';
 import type { MetricFacts } from '../../metrics/agent-metrics.ts';
 import type { Registry } from '../../metrics/registry.ts';
-import type { Watch } from '../../source/watches.ts';
-import type { Attachment } from './attachments.ts';
+import { runningPods, type Watch } from '../../source/watches.ts';
 import { CniServer } from './cni/cni-server.ts';
 import type { Answered } from './cni/verbs.ts';
+import { podMethods, withoutPods } from './control.ts';
 import type { PodsDatapath } from './datapath.ts';
 import { CniInstallation } from './install.ts';
 import { addPodMetrics, type PodMetrics } from './metrics.ts';
 import { enableForwarding } from './node-forwarding.ts';
 import { PacketSizesWatch } from './packet-sizes.ts';
 import { PodNetwork } from './pod-network.ts';
-import type { AttachmentEntry, PodsStatus } from './status.ts';
+import type { PodsStatus } from './status.ts';
 
 /** Gives pods their interfaces, addresses and routes, as the container runtime's CNI plug-in. */
 export const podsFeature: FeatureDefinition<PodsDatapath> = {
   name: 'pods',
-  kinds: [nodeKind],
+  kinds: [nodeKind, podKind],
   dump: ['attachment.list'],
   open: (host, datapath) => (host.config.network ? new PodsFeature(host, datapath) : new NoPods()),
 };
@@ -35,7 +41,7 @@ export const podsFeature: FeatureDefinition<PodsDatapath> = {
 /** The feature where Heddle is not the network of the cluster. */
 class NoPods implements Feature {
   readonly watches = [];
-  readonly methods: Methods = { 'attachment.list': () => ({ items: [] }) };
+  readonly methods = withoutPods;
 
   apply(): void {}
 
@@ -53,14 +59,19 @@ class PodsFeature implements Feature {
   readonly #opened = new Disposal();
   readonly #sizes: PacketSizesWatch;
   readonly #network: PodNetwork;
+  /** The names (`namespace/name`) of the pods of this node. */
+  readonly #podNames = new Set<string>();
+  #isComplete = false;
   #metrics: PodMetrics | undefined;
   #installation: CniInstallation | undefined;
 
   constructor(host: FeatureHost, datapath: PodsDatapath) {
     this.#host = host;
     const { platform, config, events } = host;
-    this.watches = [{ kind: nodeKind, fieldSelector: `metadata.name=${config.node}` }];
-    this.methods = { 'attachment.list': () => ({ items: this.#network.attachments.map(entryOf) }) };
+    this.watches = [
+      { kind: nodeKind, fieldSelector: `metadata.name=${config.node}` },
+      runningPods(config.node),
+    ];
     try {
       this.#sizes = this.#opened.use(
         new PacketSizesWatch(platform, config, () => this.#changeMtu()),
@@ -79,6 +90,13 @@ class PodsFeature implements Feature {
           this.#answered(answered, seconds),
         ),
       );
+      this.methods = podMethods({
+        ...{ platform, datapath, network: this.#network },
+        mtu: () => this.#sizes.sizes.mtu,
+        // A folder of manifests does not have the pods of the node.
+        podNames: () =>
+          this.#isComplete && config.manifests === undefined ? this.#podNames : undefined,
+      });
       if (config.podCIDRs.length > 0) this.#setRanges(config.podCIDRs);
       this.#changeMtu();
     } catch (error) {
@@ -88,14 +106,26 @@ class PodsFeature implements Feature {
   }
 
   apply(changes: readonly ObjectChange[], isComplete: boolean): void {
-    const { config } = this.#host;
-    for (const change of changes as readonly ObjectChange<NodeRecord>[]) {
-      if (change.op !== 'set' || change.object.name !== config.node) continue;
-      this.#sizes.setNodeAddresses(change.object.nodeIPs);
-      if (config.podCIDRs.length === 0) this.#setRanges(change.object.podCIDRs);
+    for (const change of changes) {
+      const ref = change.op === 'set' ? change.object : change;
+      if (ref.kind === 'pod') this.#applyPod(ref, change.op === 'delete');
+      else if (change.op === 'set') this.#applyNode(change.object as NodeRecord);
     }
     if (isComplete) this.#network.setComplete();
+    this.#isComplete = isComplete;
     this.#install();
+  }
+
+  #applyNode({ name, nodeIPs, podCIDRs }: NodeRecord): void {
+    const { config } = this.#host;
+    if (name !== config.node) return;
+    this.#sizes.setNodeAddresses(nodeIPs);
+    if (config.podCIDRs.length === 0) this.#setRanges(podCIDRs);
+  }
+
+  #applyPod({ namespace, name }: ObjectRef, isGone: boolean): void {
+    if (isGone) this.#podNames.delete(`${namespace}/${name}`);
+    else this.#podNames.add(`${namespace}/${name}`);
   }
 
   onFirstRead(): void {
@@ -195,19 +225,4 @@ class PodsFeature implements Feature {
     const problem = `the other ends of ${hidden.join(', ')} keep their MTU: no mount and no process leads to their network namespaces`;
     events.add('warn', 'problem', config.node, problem);
   }
-}
-
-function entryOf(attachment: Attachment): AttachmentEntry {
-  const { record, name, ifindex, kind, mac, mtu, addresses, addedMs } = attachment;
-  const { pod, podUid, interfaceName, containerId } = record;
-  return {
-    namespace: pod?.namespace ?? '',
-    name: pod?.name ?? '',
-    ...(podUid === undefined ? {} : { podUid }),
-    addresses,
-    interface: name,
-    podInterface: interfaceName,
-    ...{ ifindex, kind, mac, mtu, containerId },
-    ...(addedMs === undefined ? {} : { since: new Date(addedMs).toISOString() }),
-  };
 }

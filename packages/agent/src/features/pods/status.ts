@@ -17,6 +17,17 @@ export interface PodsStatus {
   };
 }
 
+/** An answer of `attachment.check`. */
+export interface CheckedAttachment extends AttachmentEntry {
+  /** Sentences about what differs from what ADD has made. */
+  readonly problems: readonly string[];
+}
+
+/** An answer of `attachment.gc`. */
+export interface RemovedAttachment extends AttachmentEntry {
+  readonly reason: string;
+}
+
 /** A pod interface of this node, as `attachment.list` returns it. */
 export interface AttachmentEntry {
   /** Namespace and name of the Pod object; empty if they are unknown. */

@@ -24,7 +24,7 @@ import type { OwnAddress } from '../../node/own-addresses.ts';
 import { Rows } from '../../rows.ts';
 import { parsePortRange } from '../../snat-ports.ts';
 import type { ServerAddress } from '../../source/source.ts';
-import type { Watch } from '../../source/watches.ts';
+import { runningPods, type Watch } from '../../source/watches.ts';
 import { serviceMethods } from './control.ts';
 import type { ServicesDatapath } from './datapath.ts';
 import { HealthChecks } from './health-checks.ts';
@@ -107,11 +107,10 @@ class ServicesFeature implements Feature {
 
   /**
    * All Nodes are watched only where tunnels lead to them: otherwise every change of a Node would go to every
-   * node. Pods are watched for their hostPorts; those of finished jobs may remain by the thousand.
+   * node. Pods are watched for their hostPorts.
    */
   get watches(): readonly Watch[] {
     const { node } = this.#host.config;
-    const running = `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`;
     return [
       { kind: serviceKind, labelSelector: servedSelector },
       { kind: sliceKind, labelSelector: servedSelector },
@@ -119,7 +118,7 @@ class ServicesFeature implements Feature {
         kind: nodeKind,
         ...(this.#watchesAllNodes ? {} : { fieldSelector: `metadata.name=${node}` }),
       },
-      { kind: podKind, fieldSelector: running },
+      runningPods(node),
     ];
   }
 
