@@ -57,7 +57,18 @@ const layers: Readonly<Record<string, Layer>> = {
   e2e: {
     imports: [],
     tests: [
-      ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'kube', 'vm', 'lab', 'datapath'],
+      ...[
+        'sys',
+        'ebpf',
+        'netlink',
+        'objects',
+        'services',
+        'kube',
+        'vm',
+        'lab',
+        'podnet',
+        'datapath',
+      ],
       ...['agent', 'assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
     ],
   },
