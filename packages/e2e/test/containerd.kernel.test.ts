@@ -1,73 +1,140 @@
 // containerd with runc as the container runtime of a node, which calls the CNI plug-in for its pods.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { describe, it } from 'node:test';
-import { installCni } from '@heddle/agent';
-import { cniPlugin } from '@heddle/assets';
-import { FakeAgent, type Request } from '@heddle/assets/testing/cni-call';
-import { createLab } from '@heddle/lab';
-import { findLink, NetlinkSocket, NetworkNamespace } from '@heddle/netlink';
-import { nodePlatform } from '@heddle/sys/node';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { listLinks } from '@heddle/netlink';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { Containerd, withoutContainerd } from '../testing/containerd/containerd.ts';
+import type { CriClient } from '../testing/containerd/cri-client.ts';
+import { PodsLab } from '../testing/pods-lab.ts';
 
-const platform = nodePlatform(() => {});
 const skip = withoutContainerd();
 
-describe('containerd and the CNI plug-in', { skip, timeout: 120_000 }, () => {
-  it('containerd observes the configuration, and connects pods by the agent', async () => {
-    const lab = createLab(platform, { name: `containerd-${process.pid}`, podsPerNode: 0 });
-    const folder = `${dirname(lab.bpffs)}/containerd`;
-    mkdirSync(folder);
-    try {
-      await using containerd = new Containerd(lab.nodes[0]!, folder);
-      await containerd.start();
-      containerd.importPauseImage();
-      const { client } = containerd;
-      assert.match((await client.networkProblem())!, /not initialized/);
-      const { binDir, configDir } = containerd;
-      const settings = { binDir, configDir, socket: `${folder}/cni.sock` };
-      installCni(platform, settings, cniPlugin(platform.arch));
-      await eventually('the network is ready', async () => !(await client.networkProblem()));
+describe('containerd, the agent and the CNI plug-in', { skip, timeout: 300_000 }, () => {
+  let podsLab: PodsLab;
+  let containerd: Containerd;
+  let client: CriClient;
+  let pods = 0;
+  before(async () => {
+    podsLab = new PodsLab('containerd');
+    containerd = new Containerd(podsLab.node, `${podsLab.folder}.containerd`, podsLab);
+    client = containerd.client;
+    await containerd.start();
+    containerd.importPauseImage();
+  });
+  after(async () => {
+    await containerd?.[Symbol.asyncDispose]();
+    podsLab?.[Symbol.dispose]();
+  });
 
-      const pod = { name: 'web', namespace: 'default', uid: 'uid-1' };
-      await assert.rejects(client.runPodSandbox(pod), /the agent of Heddle does not answer/);
-      let sandbox: string;
-      {
-        await using agent = await FakeAgent.listen(settings.socket, (connection, request) =>
-          connection.end(answer(request)),
-        );
-        sandbox = await client.runPodSandbox(pod);
-        const { environment } = agent.requests.at(-1)!;
-        assert.equal(environment.CNI_COMMAND, 'ADD');
-        for (const part of ['NAMESPACE=default', 'NAME=web', 'UID=uid-1']) {
-          assert.ok(environment.CNI_ARGS!.split(';').includes(`K8S_POD_${part}`));
-        }
-        assert.ok(isLoopbackUp(environment.CNI_NETNS!));
-        const { isReady, addresses } = await client.podSandboxStatus(sandbox);
-        assert.deepEqual([isReady, addresses], [true, ['10.7.0.2']]);
-      }
-      // Without an agent, too, a pod can be removed.
-      await client.stopPodSandbox(sandbox);
-      await client.removePodSandbox(sandbox);
-    } finally {
-      lab[Symbol.dispose]();
+  const newPod = () => ({ name: `web-${++pods}`, namespace: 'default', uid: `uid-${pods}` });
+  const run = () => client.runPodSandbox(newPod());
+
+  /** Stops and removes a pod, as the kubelet does. */
+  async function remove(sandbox: string): Promise<void> {
+    await client.stopPodSandbox(sandbox);
+    await client.removePodSandbox(sandbox);
+  }
+
+  const interfaces = () =>
+    podsLab.node.configure((socket) => listLinks(socket)).filter(({ name }) => /^hd/.test(name));
+
+  /** Checks that exactly these sandboxes have addresses, interfaces and attachments. */
+  async function assertConnected(...sandboxes: readonly string[]): Promise<void> {
+    const known = () =>
+      podsLab.attachments.then((all) => all.map((each) => each.addresses.join()).sort());
+    const wanted = await Promise.all(
+      sandboxes.map(async (id) => (await client.podSandboxStatus(id)).addresses.join()),
+    );
+    assert.equal(new Set(wanted).size, sandboxes.length);
+    await podsLab.until(
+      'the interfaces are known',
+      async () => (await known()).length === wanted.length,
+    );
+    assert.deepEqual(await known(), wanted.sort());
+    assert.equal(interfaces().length, sandboxes.length);
+    for (const { used } of (await podsLab.status()).pods!.addresses) {
+      assert.equal(used, sandboxes.length);
+    }
+  }
+
+  test('the node is ready when the agent has installed the plug-in, without a restart of containerd', async () => {
+    assert.match((await client.networkProblem())!, /not initialized/);
+    await podsLab.start();
+    await eventually('the network is ready', async () => !(await client.networkProblem()));
+  });
+
+  test('pods get addresses of both families, and lose them when they are stopped', async () => {
+    const sandbox = await run();
+    const { isReady, addresses } = await client.podSandboxStatus(sandbox);
+    assert.equal(isReady, true);
+    assert.match(addresses.join(), /^10\.7\.0\.\d+,fd00:7::\w+$/);
+    await assertConnected(sandbox);
+    const names = (await podsLab.attachments).map(({ namespace, name }) => `${namespace}/${name}`);
+    assert.deepEqual(names, [`default/web-${pods}`]);
+    await client.stopPodSandbox(sandbox);
+    await assertConnected();
+    await remove(sandbox);
+  });
+
+  test('pods survive containerd, and can be stopped by the next one', async () => {
+    const [first, second] = [await run(), await run()];
+    await containerd.kill('SIGKILL');
+    await containerd.start();
+    await assertConnected(first!, second!);
+    await remove(first!);
+    await containerd.kill('SIGTERM');
+    await containerd.start();
+    await remove(second!);
+    await assertConnected();
+  });
+
+  test('while no agent runs, pods can be stopped and not started', async () => {
+    const sandbox = await run();
+    await podsLab.kill();
+    await assert.rejects(run(), /the agent of Heddle does not answer; .*no process listens/);
+    await remove(sandbox);
+    assert.deepEqual(interfaces(), []);
+    await podsLab.start();
+    await assertConnected();
+    const next = await run();
+    await assertConnected(next);
+    await remove(next);
+  });
+
+  test('pods survive the agent and containerd together', async () => {
+    const [first, second] = [await run(), await run()];
+    await Promise.all([podsLab.kill(), containerd.kill('SIGKILL')]);
+    await containerd.start();
+    await remove(first!);
+    await podsLab.start();
+    await assertConnected(second!);
+    await remove(second!);
+    await assertConnected();
+  });
+
+  test('30 pods at once get different addresses', async () => {
+    const sandboxes = await Promise.all(Array.from({ length: 30 }, run));
+    await assertConnected(...sandboxes);
+    await Promise.all(sandboxes.map(remove));
+    await assertConnected();
+  });
+
+  test('an agent that is killed while pods start and stop leaves nothing behind', async () => {
+    for (const delayMs of [20, 60, 120]) {
+      const starting = Promise.allSettled([run(), run(), run()]);
+      await sleep(delayMs);
+      await podsLab.kill();
+      await starting;
+      await podsLab.start();
+      const removing = Promise.allSettled((await client.listPodSandboxes()).map(remove));
+      await sleep(delayMs);
+      await podsLab.kill();
+      await removing;
+      await podsLab.start();
+      // What failed is tried again, as the kubelet does.
+      for (const sandbox of await client.listPodSandboxes()) await remove(sandbox);
+      await assertConnected();
     }
   });
 });
-
-/** Returns what an agent answers to a request. */
-function answer({ environment, input }: Request): string {
-  if (environment.CNI_COMMAND !== 'ADD') return '0';
-  const { cniVersion } = JSON.parse(input);
-  const interfaces = [{ name: 'hd0' }, { name: 'eth0', sandbox: environment.CNI_NETNS }];
-  const ips = [{ address: '10.7.0.2/32', interface: 1 }];
-  return `0${JSON.stringify({ cniVersion, interfaces, ips, dns: {} })}`;
-}
-
-function isLoopbackUp(netns: string): boolean {
-  using namespace = NetworkNamespace.open(platform, netns);
-  using socket = namespace.enter(() => new NetlinkSocket(platform));
-  return findLink(socket, 'lo')!.up;
-}

@@ -15,15 +15,18 @@ export function withoutContainerd(): string | false {
   return `no ${missing.join(', ')} (apt install containerd runc)`;
 }
 
+/** The directories of CNI. */
+export interface CniDirectories {
+  readonly binDir: string;
+  readonly configDir: string;
+}
+
 /**
  * containerd with runc in the network namespace of a node, whose folders are all in one. The lab of the node ends its
  * processes and mounts with its own.
  */
 export class Containerd implements AsyncDisposable {
   readonly client: CriClient;
-  /** The directories of CNI. */
-  readonly binDir: string;
-  readonly configDir: string;
   /** The output of containerd, for messages of failed tests. */
   log = '';
   readonly #node: LabNode;
@@ -31,36 +34,14 @@ export class Containerd implements AsyncDisposable {
   readonly #cgroupParent: string;
   #process: ChildProcess | undefined;
 
-  constructor(node: LabNode, folder: string) {
+  /** `cni` has the directories in which containerd looks for plug-ins and configurations. */
+  constructor(node: LabNode, folder: string, cni: CniDirectories) {
     this.#node = node;
     this.#folder = folder;
-    [this.binDir, this.configDir] = [`${folder}/bin`, `${folder}/net.d`];
+    mkdirSync(folder);
     this.#cgroupParent = `${node.cgroup.slice(cgroupRoot().length)}/pods`;
     this.client = new CriClient(`${folder}/containerd.sock`, this.#cgroupParent);
-    for (const each of [this.binDir, this.configDir]) mkdirSync(each, { recursive: true });
-    writeFileSync(`${folder}/config.toml`, this.#config());
-  }
-
-  #config(): string {
-    const folder = this.#folder;
-    const unused = ['aufs', 'btrfs', 'devmapper', 'zfs'];
-    return `version = 2
-root = "${folder}/root"
-state = "${folder}/state"
-disabled_plugins = [${unused.map((name) => `"io.containerd.snapshotter.v1.${name}"`).join(', ')}]
-[grpc]
-  address = "${folder}/containerd.sock"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "${folder}/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "${pauseImage}"
-  restrict_oom_score_adj = true
-  netns_mounts_under_state_dir = true
-  disable_apparmor = true
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "${this.binDir}"
-  conf_dir = "${this.configDir}"
-`;
+    writeFileSync(`${folder}/config.toml`, configuration(folder, cni));
   }
 
   /** Starts containerd and resolves when it answers. */
@@ -119,9 +100,32 @@ disabled_plugins = [${unused.map((name) => `"io.containerd.snapshotter.v1.${name
     const root = cgroupRoot().replace(/\/unified$/, '');
     if (root === cgroupRoot()) return;
     for (const hierarchy of readdirSync(root)) {
-      removeTree(`${root}/${hierarchy}${this.#cgroupParent}`);
+      // The cgroup of the lab.
+      removeTree(`${root}/${hierarchy}/${this.#cgroupParent.split('/')[1]}`);
     }
   }
+}
+
+/** Returns the configuration of containerd. */
+function configuration(folder: string, { binDir, configDir }: CniDirectories): string {
+  const unused = ['aufs', 'btrfs', 'devmapper', 'zfs'];
+  return `version = 2
+root = "${folder}/root"
+state = "${folder}/state"
+disabled_plugins = [${unused.map((name) => `"io.containerd.snapshotter.v1.${name}"`).join(', ')}]
+[grpc]
+  address = "${folder}/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "${folder}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${pauseImage}"
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  disable_apparmor = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "${binDir}"
+  conf_dir = "${configDir}"
+`;
 }
 
 function removeTree(folder: string): void {
