@@ -45,8 +45,8 @@ GLOBAL enum verdict route_lookup_masquerade(context *ctx, const struct packet *p
 }
 
 /*
- * Decides about a packet of a pod that belongs to no connection. An echo reply is about a request
- * to the pod's own address, and so has that address, too.
+ * Decides about a packet with ports that belongs to no connection. An echo reply is about a request
+ * to the pod's own address, and so keeps that address. `pkt->route` is known.
  */
 INLINE enum verdict masquerade_new(context *ctx, struct pkt_ctx *pkt)
 {
@@ -56,8 +56,6 @@ INLINE enum verdict masquerade_new(context *ctx, struct pkt_ctx *pkt)
 	if (!may_start_flow(packet))
 		return is_icmp(packet) ? V_PASS : V_DROP(DROP_NO_FLOW);
 	verdict = check_ip_checksum(ctx, packet);
-	if (verdict == V_OK)
-		verdict = route_lookup_masquerade(ctx, packet, &pkt->route, &pkt->lb);
 	if (verdict != V_OK)
 		return verdict;
 	pkt->to = packet->tuple;
@@ -75,15 +73,18 @@ INLINE enum verdict masquerade_step(context *ctx, struct pkt_ctx *pkt, enum pack
 {
 	int has_ports = kind == PACKET_L4 || kind == PACKET_ICMP_ECHO ||
 			kind == PACKET_ICMP_ECHO_REPLY;
-	enum verdict verdict = has_ports ? conntrack_step(pkt) : V_NEW;
+	enum verdict known = has_ports ? conntrack_step(pkt) : V_NEW, verdict;
 
 	/* An existing connection keeps its addresses. node_egress translates replies to clients. */
-	if (verdict == V_OK && !pkt->ct.is_reply)
-		return translate_step(ctx, pkt);
-	if (verdict == V_OK || !is_masqueraded(pkt->packet.tuple.destination))
+	if (known == V_OK)
+		return pkt->ct.is_reply ? V_PASS : translate_step(ctx, pkt);
+	if (!is_masqueraded(pkt->packet.tuple.destination))
 		return V_PASS;
+	verdict = route_lookup_masquerade(ctx, &pkt->packet, &pkt->route, &pkt->lb);
+	if (verdict != V_OK)
+		return verdict;
 	if (has_ports)
-		return verdict == V_NEW ? masquerade_new(ctx, pkt) : verdict;
+		return known == V_NEW ? masquerade_new(ctx, pkt) : known;
 	return kind == PACKET_FRAGMENT	 ? V_DROP(DROP_FRAGMENT) :
 	       kind == PACKET_ICMP_ERROR ? V_DROP(DROP_NO_FLOW) :
 					   V_DROP(DROP_MASQUERADE_PROTOCOL);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { addAddress } from '@heddle/netlink';
 import {
   excluded,
   MasqueradeStage,
@@ -184,6 +185,21 @@ for (const end of ['v4', 'v6'] as const) {
         assert.equal(outcome.packet.layer('tcp')?.rst, true, 'the pod gets a reset');
       });
       assert.deepEqual(drops, { masqueradeProtocol: 1, fragment: 1, noFlow: 2 });
+    });
+
+    test('what is for an address of the node that services do not know goes to the stack', () => {
+      const own = { v4: '192.0.2.55', v6: 'fd00:192:0:2::55' };
+      const length = end === 'v4' ? 32 : 128;
+      world.node.configure((socket) =>
+        addAddress(socket, world.node.link('lo').index, `${own[end]}/${length}`),
+      );
+      const begin = stage.fromPod(0, own[end]);
+      const segments = [
+        begin.tcp({ sport: 9, dport: 80, syn: true }),
+        begin.tcp({ sport: 9, dport: 80, ack: true }),
+        begin.udp({ sport: 9, dport: 53 }),
+      ];
+      for (const packet of segments) assert.equal(stage.send(0, packet).verdict, 'pass');
     });
 
     test('an echo reply of a pod keeps its address', () => {
