@@ -11,6 +11,7 @@ export type * from './features/flows/status.ts';
 export { allFeatures, type FeaturesDatapath } from './features/index.ts';
 export type * from './features/node-routes/status.ts';
 export { type CniSettings, installCni, removeCni } from './features/pods/install.ts';
+export { findPodLinks, removeNodeRoutes } from './features/pods/removal.ts';
 export type * from './features/pods/status.ts';
 export type * from './features/services/status.ts';
 export { cgroupRoot, hostName } from './machine.ts';

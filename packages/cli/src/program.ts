@@ -543,10 +543,12 @@ function addHousekeeping(program: Command): void {
         'directory of its configuration',
         sharedDefaults.cni.configDir.fallback,
       )
+      .option('--pods', 'also the interfaces of pods, which lose their network')
       .option('--force', 'even while the agent, or kube-proxy, runs')
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/cleanup.ts')).cleanup(options)),
     'heddle cleanup',
+    'heddle cleanup --pods',
     'heddle cleanup --kube-proxy',
   );
 }

@@ -1,5 +1,5 @@
 import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
-import { removeCni } from '@heddle/agent';
+import { findPodLinks, removeCni, removeNodeRoutes } from '@heddle/agent';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { filterPlace, PinLock, pinRoot } from '@heddle/datapath';
 import { listLinks, NetlinkSocket, removeFilter } from '@heddle/netlink';
@@ -16,12 +16,14 @@ interface Options {
   readonly output: OutputFormat;
   readonly force?: true;
   readonly kubeProxy?: true;
+  readonly pods?: true;
 }
 
 /**
- * `heddle cleanup`: removes all pins of Heddle in the BPF file system, tc filters, the control socket, and
- * the CNI plug-in with its configuration. Links whose only reference is their pin are detached, and unused programs and maps are
- * freed.
+ * `heddle cleanup`: removes the CNI plug-in with its configuration, all pins of Heddle in the BPF file
+ * system, tc filters, and the control socket. Links whose only reference is their pin are detached, and
+ * unused programs and maps are freed. The pods that Heddle has connected keep their interfaces, and the
+ * node its routes to other nodes, unless `pods` is given; without such pods the routes go, too.
  */
 export async function cleanup(options: Options): Promise<void> {
   const { bpffs, socket, output, force, kubeProxy } = options;
@@ -44,17 +46,31 @@ export async function cleanup(options: Options): Promise<void> {
   // An agent with another socket may use the same pins.
   using _pins = force ? undefined : unusedPins(bpffs);
   const { cniBinDir: binDir, cniConfigDir: configDir } = options;
+  // First of all the runtime must connect no more pods by Heddle.
   const removed = removeCni(nodePlatform(), { binDir, configDir });
+  const pods = findPodLinks(nodePlatform());
+  const left = options.pods ? [] : pods.names;
+  if (options.pods) {
+    pods.remove();
+    removed.push(...pods.names.map((name) => `interface ${name}`));
+  }
   removed.push(...removeFilters());
   removeTree(`${bpffs}/heddle`, removed);
+  if (left.length === 0) removed.push(...removeNodeRoutes(nodePlatform()));
   // A socket that an agent still listens on is removed by that agent.
   const isUsed = kind === 'socket' && isUnixListening(nodePlatform(), socket);
   if (!isUsed && remove(() => unlinkSync(socket))) removed.push(socket);
   if (output === 'json') {
-    printJson({ removed });
+    printJson({ removed, left });
     return;
   }
   for (const path of removed) printLine(`removed ${path}`);
+  for (const name of left) printLine(`left    ${name}`);
+  if (left.length > 0) {
+    printLine(
+      `${left.length} pods keep their interfaces, without masquerading and tunnels; --pods removes them`,
+    );
+  }
   if (removed.length === 0) printLine('nothing to remove');
 }
 

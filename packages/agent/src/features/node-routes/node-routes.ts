@@ -65,6 +65,7 @@ class NodeRoutesFeature implements Feature {
   #tunnel: string | undefined;
   #masquerade: string | undefined;
   #retry: Disposable | undefined;
+  #isReleased = false;
 
   constructor(host: FeatureHost, datapath: NodeRoutesDatapath) {
     const { config, platform } = host;
@@ -97,7 +98,14 @@ class NodeRoutesFeature implements Feature {
     }
   }
 
+  /** Leaves the routes and the tunnel device to the process that removes them. */
+  release(): void {
+    this.#isReleased = true;
+    this.#retry?.[Symbol.dispose]();
+  }
+
   apply(changes: readonly ObjectChange[], isComplete: boolean): void {
+    if (this.#isReleased) return;
     // The agent passes on Nodes only.
     const rows = this.#model.apply(changes as readonly ObjectChange<NodeRecord>[]);
     // The addresses of the tunnel device are the sources of routes, so they come first.
@@ -138,6 +146,7 @@ class NodeRoutesFeature implements Feature {
 
   /** Reads the network between the nodes again, and repairs what others have removed. */
   #look(): void {
+    if (this.#isReleased) return;
     const { platform, config, events } = this.#host;
     this.#view = readUnderlay(platform, config.devices);
     this.#setTunnel();
