@@ -17,8 +17,14 @@ interface CniResult {
   readonly ips: readonly { readonly address: string }[];
 }
 
+/** Connects pods that have loopback only, and disconnects them. */
+export interface PodPlugin {
+  add(pod: LabPod): Promise<PodConnection>;
+  remove(pod: LabPod): Promise<void>;
+}
+
 /** A CNI plug-in that connects pods of a lab, as a container runtime calls it. */
-export class CniPlugin {
+export class CniPlugin implements PodPlugin {
   readonly #options: CniPluginOptions;
 
   constructor(options: CniPluginOptions) {

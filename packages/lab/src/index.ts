@@ -1,5 +1,5 @@
 export { cgroupRoot, inCgroup, ownCgroup, processesIn } from './cgroup.ts';
-export { CniPlugin, type CniPluginOptions } from './cni-plugin.ts';
+export { CniPlugin, type CniPluginOptions, type PodPlugin } from './cni-plugin.ts';
 export {
   createLab,
   Lab,
@@ -8,7 +8,7 @@ export {
   listLabs,
   openLab,
 } from './lab.ts';
-export { LabHost, LabNode, LabPod } from './lab-host.ts';
+export { LabHost, LabNode, LabPod, type PodConnection } from './lab-host.ts';
 export { type Offloads, setOffloads } from './offloads.ts';
 export { assertPacket } from './packet/assert-packet.ts';
 export { folded } from './packet/checksum.ts';

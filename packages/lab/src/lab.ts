@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { deleteNamespace } from '@heddle/netlink';
 import { checked, encodeCString, type Platform, syscallNumbers } from '@heddle/sys';
 import { cgroupRoot, makeCgroup, removeCgroup } from './cgroup.ts';
-import type { CniPlugin } from './cni-plugin.ts';
+import type { PodPlugin } from './cni-plugin.ts';
 import { LabHost, LabNode, LabPod, type PodConnection } from './lab-host.ts';
 import {
   connectNode,
@@ -138,7 +138,7 @@ export class Lab implements Disposable {
   }
 
   /** Adds a pod that has loopback only, as a container runtime does, and connects it by the CNI plug-in. */
-  async addPodBy(plugin: CniPlugin, node: LabNode, name?: string): Promise<LabPod> {
+  async addPodBy(plugin: PodPlugin, node: LabNode, name?: string): Promise<LabPod> {
     const pod = this.#newPod(node, name);
     createLoopbackNamespace(this.#platform, pod);
     pod.connection = await plugin.add(pod);
@@ -165,7 +165,7 @@ export class Lab implements Disposable {
   }
 
   /** Ends the processes of a pod that the CNI plug-in has connected, and removes it. */
-  async removePodBy(plugin: CniPlugin, pod: LabPod): Promise<void> {
+  async removePodBy(plugin: PodPlugin, pod: LabPod): Promise<void> {
     removeCgroup(pod.cgroup);
     await plugin.remove(pod);
     this.#forgetPod(pod);
