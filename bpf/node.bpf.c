@@ -43,23 +43,12 @@ INLINE long pop_priority_tag(context *ctx)
 	return ctx->vlan_present ? bpf_skb_vlan_pop(ctx) : 0;
 }
 
-SEC("tc") int node_ingress(context *ctx)
+/* Forwards a packet of that kind from another node or the world, or leaves it to the stack. */
+INLINE int receive(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 {
-	struct pkt_ctx pkt = {};
-	struct packet *packet = &pkt.packet;
-	enum packet_kind kind;
+	struct packet *packet = &pkt->packet;
 	int outcome;
 
-	/*
-	 * Other packets are frames for other hosts, which a promiscuous interface receives, and
-	 * multicast.
-	 */
-	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || pop_priority_tag(ctx) ||
-	    (!has_link_header(ctx) && restore_link_header(ctx)))
-		return NEXT;
-	kind = parse_packet(ctx, ETH_HLEN, packet);
-	if (kind == PACKET_OTHER)
-		return NEXT;
 	if (is_tunnel(packet, kind)) {
 		kind = tunnel_decap(ctx, packet);
 		if (kind == PACKET_OTHER)
@@ -68,30 +57,30 @@ SEC("tc") int node_ingress(context *ctx)
 			outcome = requeue_fragment(ctx);
 			return outcome ? outcome : NEXT;
 		}
-		pkt.lb.role = ADDRESS_EXTERNAL;
+		pkt->lb.role = ADDRESS_EXTERNAL;
 	} else if (kind != PACKET_L4) {
-		pkt.lb.role = destination_role(packet);
-		if (!pkt.lb.role)
-			return deliver_arrival(ctx, &pkt, kind);
+		pkt->lb.role = destination_role(packet);
+		if (!pkt->lb.role)
+			return deliver_arrival(ctx, pkt, kind);
 		if (kind == PACKET_FRAGMENT && fragment_load_ports(packet))
 			kind = PACKET_L4;
 		/* The stack has sent the request if no pod has. */
-		if (kind == PACKET_ICMP_ECHO_REPLY && pkt.lb.role & ADDRESS_NODE)
+		if (kind == PACKET_ICMP_ECHO_REPLY && pkt->lb.role & ADDRESS_NODE)
 			kind = PACKET_L4;
 	}
 	if (kind == PACKET_L4) {
-		if (classify_step(ctx, &pkt) == V_OK)
-			return translate_packet(ctx, &pkt, decide(ctx, &pkt));
+		if (classify_step(ctx, pkt) == V_OK)
+			return translate_packet(ctx, pkt, decide(ctx, pkt));
 		end_for_direct(packet);
-		return deliver_arrival(ctx, &pkt, kind);
+		return deliver_arrival(ctx, pkt, kind);
 	}
 	if (kind == PACKET_ICMP_ERROR) {
-		enum verdict verdict = icmp_error_step(ctx, &pkt);
+		enum verdict verdict = icmp_error_step(ctx, pkt);
 
 		if (verdict != V_PASS)
-			return verdict == V_OK ? send_translated(ctx, &pkt) :
+			return verdict == V_OK ? send_translated(ctx, pkt) :
 						 drop(ctx, packet, verdict);
-		if (pkt.lb.role & ADDRESS_NODE) {
+		if (pkt->lb.role & ADDRESS_NODE) {
 			__u32 mtu = rebuild_inner_from_icmp(ctx, packet);
 
 			return mtu ? reply_to_drop(ctx, packet, V_DROP(DROP_TOO_LARGE), mtu, 0) :
@@ -104,12 +93,31 @@ SEC("tc") int node_ingress(context *ctx)
 			return outcome;
 	}
 	/* The rest is for the stack if the address is the node's. */
-	if (pkt.lb.role & ADDRESS_NODE) {
+	if (pkt->lb.role & ADDRESS_NODE) {
 		if (kind == PACKET_FRAGMENT)
 			note_early_fragment(packet);
 		return NEXT;
 	}
 	return handle_service_address(ctx, packet, kind);
+}
+
+SEC("tc") int node_ingress(context *ctx)
+{
+	struct pkt_ctx pkt = {};
+	struct packet *packet = &pkt.packet;
+	enum packet_kind kind;
+
+	/*
+	 * Other packets are frames for other hosts, which a promiscuous interface receives, and
+	 * multicast.
+	 */
+	if (ctx->pkt_type != PACKET_HOST || is_of_vlan(ctx) || pop_priority_tag(ctx) ||
+	    (!has_link_header(ctx) && restore_link_header(ctx)))
+		return NEXT;
+	kind = parse_packet(ctx, ETH_HLEN, packet);
+	if (kind == PACKET_OTHER)
+		return NEXT;
+	return receive(ctx, &pkt, kind);
 }
 
 /*
@@ -118,11 +126,12 @@ SEC("tc") int node_ingress(context *ctx)
  */
 SEC("tc") int from_tunnel(context *ctx)
 {
-	struct packet packet = {};
+	struct pkt_ctx pkt = {};
+	enum packet_kind kind = parse_packet(ctx, ETH_HLEN, &pkt.packet);
 
-	if (parse_packet(ctx, ETH_HLEN, &packet) == PACKET_OTHER || !is_from_its_node(ctx, &packet))
-		return drop(ctx, &packet, DROP_INVALID_SOURCE);
-	return bpf_skb_change_type(ctx, PACKET_HOST) ? DROP : NEXT;
+	if (kind == PACKET_OTHER || !is_from_its_node(ctx, &pkt.packet))
+		return drop(ctx, &pkt.packet, DROP_INVALID_SOURCE);
+	return bpf_skb_change_type(ctx, PACKET_HOST) ? DROP : receive(ctx, &pkt, kind);
 }
 
 SEC("tc") int node_egress(context *ctx)

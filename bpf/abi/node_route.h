@@ -32,6 +32,9 @@ struct tunnel_end {
 	__u32 id;	/* number of the virtual network */
 	__u16 mtu_ipv4; /* largest packet in a tunnel between IPv4 addresses */
 	__u16 mtu_ipv6;
+	__u8 snat_ipv4; /* index in nat_sources of the node's address in tunnels; 0: none */
+	__u8 snat_ipv6;
+	__u16 reserved;
 };
 
 /* Map `no_masquerade`: the choice for packets of pods to the outside, by ranges of destinations. */

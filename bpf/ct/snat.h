@@ -21,14 +21,18 @@ NOINLINE __u32 find_snat_address(const __u32 *address)
 
 /*
  * Returns the index of the SNAT address of packets that leave by the route `fib`; 0: the node has
- * no address of the family.
+ * no address of the family. In a tunnel it is of the range of this node's pods, so that replies
+ * come through the tunnel, too.
  */
 INLINE __u32 snat_index_of_route(const struct packet *packet, struct bpf_fib_lookup *fib,
 				 int has_source)
 {
 	struct ct_table *table = get_ct_table();
+	struct tunnel_end *end = get_tunnel();
 	__u32 index = 0;
 
+	if (end && end->ifindex == fib->ifindex)
+		return packet->ipv4 ? end->snat_ipv4 : end->snat_ipv6;
 	if (has_source) {
 		/* The field has room for the 16 bytes of an address. */
 		if (packet->ipv4)

@@ -6,6 +6,7 @@
 #include "packet.h"
 #include "pod/device.h"
 #include "pod/local.h"
+#include "pod/remote_node.h"
 #include "verdict.h"
 
 #define ROUTE_SOURCE (1u << 4) /* BPF_FIB_LOOKUP_SRC, Linux 6.7; older headers lack it */
@@ -32,9 +33,10 @@ INLINE int interface_has_role(__u32 ifindex, enum interface_role wanted)
 	return role && *role == wanted;
 }
 
+/* Returns 1 for an interface to other nodes and the world; the device of tunnels is one, too. */
 INLINE int is_external_interface(__u32 ifindex)
 {
-	return interface_has_role(ifindex, INTERFACE_EXTERNAL);
+	return interface_has_role(ifindex, INTERFACE_EXTERNAL) || is_tunnel_device(ifindex);
 }
 
 INLINE int is_pod_interface(__u32 ifindex)
@@ -121,6 +123,25 @@ INLINE long route_to_pod(const struct pod *pod, struct bpf_fib_lookup *fib, stru
 }
 
 /*
+ * Fills the route to a pod of another node through the tunnel device. Returns BPF_FIB_LKUP_RET_*.
+ * The device at the other end accepts frames to any link address.
+ */
+INLINE long route_to_tunnel(enum node_path path, struct bpf_fib_lookup *fib, struct route *route)
+{
+	struct tunnel_end *end = get_tunnel();
+	__u32 length = fib->tot_len, mtu;
+
+	if (!end)
+		return BPF_FIB_LKUP_RET_UNREACHABLE;
+	mtu = path == NODE_TUNNEL_IPV4 ? end->mtu_ipv4 : end->mtu_ipv6;
+	fib->ifindex = end->ifindex;
+	fib->mtu_result = mtu;
+	__builtin_memcpy(route->dmac, (const void *)pod_config.gateway_mac, ETH_ALEN);
+	__builtin_memcpy(route->smac, (const void *)pod_config.gateway_mac, ETH_ALEN);
+	return length > mtu ? BPF_FIB_LKUP_RET_FRAG_NEEDED : BPF_FIB_LKUP_RET_SUCCESS;
+}
+
+/*
  * Looks up the route of a packet with the tuple `to`. `fib` is all zero before, and `route` but for
  * the overhead. `flags` may be ROUTE_PAST_STACK and ROUTE_SOURCE; with the latter `has_source` is
  * set if `fib` has the route's preferred source address.
@@ -133,6 +154,7 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 		    *destination = (const __u32 *)to->destination;
 	__u32 length = segment_length(ctx, packet) + route->overhead;
 	struct pod *pod = find_local_pod(to->destination);
+	enum node_path path = pod ? 0 : tunnel_path(to->destination);
 	long result;
 
 	fib->l4_protocol = to->protocol;
@@ -150,8 +172,9 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 		copy_address(fib->ipv6_dst, destination);
 	}
 	*has_source = 0;
-	result = pod ? route_to_pod(pod, fib, route) :
-		       fib_lookup_kernel(ctx, flags, fib, has_source, route);
+	result = pod  ? route_to_pod(pod, fib, route) :
+		 path ? route_to_tunnel(path, fib, route) :
+			fib_lookup_kernel(ctx, flags, fib, has_source, route);
 	route->ifindex = fib->ifindex;
 	route->mtu = fib->mtu_result;
 	if (!(flags & ROUTE_PAST_STACK) && !packet->past_stack &&

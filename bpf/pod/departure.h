@@ -48,7 +48,7 @@ INLINE int route_departure(context *ctx, struct pkt_ctx *pkt, enum packet_kind k
 	if (pkt->route.result == BPF_FIB_LKUP_RET_SUCCESS &&
 	    store_link_addresses(ctx, pkt->route.dmac, pkt->route.smac))
 		return drop(ctx, packet, DROP_WRITE);
-	return forward(ctx, &pkt->route);
+	return forward(ctx, packet, &pkt->route);
 }
 
 /*

@@ -7,6 +7,7 @@
 #include "lib/icmp.h"
 #include "pod/deliver.h"
 #include "steps.h"
+#include "tunnel/vxlan.h"
 
 /*
  * Ends a packet that was not forwarded: passes it on, or drops it, and replies to its sender where
@@ -48,19 +49,21 @@ GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict
 }
 
 /* Sends a packet out of the interface of its route. */
-NOINLINE int redirect_out(context *ctx, const struct route *route)
+NOINLINE int redirect_out(context *ctx, const struct packet *packet, const struct route *route)
 {
 	struct pod_device *pod = find_pod_device(route->ifindex);
 
 	if (pod)
 		return redirect_to_pod(ctx, pod->ifindex, pod->kind);
+	if (is_tunnel_device(route->ifindex))
+		return send_through_tunnel(ctx, packet);
 	return route->ifindex == ctx->ifindex ? send_back(ctx) : bpf_redirect(route->ifindex, 0);
 }
 
 /* Forwards a packet, whose headers are complete, by its route. */
-GLOBAL int forward(context *ctx, const struct route *route)
+GLOBAL int forward(context *ctx, const struct packet *packet, const struct route *route)
 {
-	if (!route)
+	if (!packet || !route)
 		return DROP;
 	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return NEXT; /* The destination is this node, or the stack forwards the packet. */
@@ -75,7 +78,7 @@ GLOBAL int forward(context *ctx, const struct route *route)
 			copy_address(next.ipv6_nh, route->next_hop);
 		return bpf_redirect_neigh(route->ifindex, &next, sizeof(next), 0);
 	}
-	return redirect_out(ctx, route);
+	return redirect_out(ctx, packet, route);
 }
 
 /* Rewrites a packet as decided, and forwards it. */
@@ -86,6 +89,6 @@ INLINE int send_translated(context *ctx, struct pkt_ctx *pkt)
 		ctx->tc_index = TC_INDEX_TRANSLATED;
 	if (rewrite_step(ctx, pkt))
 		return drop(ctx, &pkt->packet, DROP_WRITE);
-	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->route) :
-					     forward(ctx, &pkt->route);
+	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->packet, &pkt->route) :
+					     forward(ctx, &pkt->packet, &pkt->route);
 }

@@ -55,6 +55,9 @@ GLOBAL __u32 tunnel_snat_index(context *ctx, const struct packet *packet, const 
 		return 0;
 	if (same_address(packet->tuple.source, to->destination))
 		return 0;
+	/* The node at the other end of that tunnel accepts packets of pods only. */
+	if (is_tunnel_device(route->ifindex))
+		return 0;
 	if (route->result == BPF_FIB_LKUP_RET_SUCCESS && tunnel_pmtu_too_small(packet, route->mtu))
 		return 0;
 	copy_address(path.client, packet->tuple.source);

@@ -9,7 +9,7 @@
  * Returns 1 if a packet out of a tunnel comes from the node whose pods have its source address. Any
  * host that reaches the tunnel's port can send packets there.
  */
-INLINE int is_from_its_node(context *ctx, const struct packet *packet)
+NOINLINE int is_from_its_node(context *ctx, const struct packet *packet)
 {
 	struct remote_node *node = find_remote_node(packet->tuple.source);
 	struct tunnel_end *end = get_tunnel();

@@ -124,6 +124,7 @@ export class Datapath implements Disposable {
       ranges: contents.map(maps.get('node_ranges')),
       tunnel: contents.map(maps.get('tunnel')),
       noMasquerade: contents.map(maps.get('no_masquerade')),
+      useSources: (addresses) => this.nat.setRouters(addresses),
     });
     this.pods = new PodPrograms({
       platform,

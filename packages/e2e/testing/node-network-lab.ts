@@ -1,11 +1,18 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { AgentStatus, NodeEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
-import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
+import {
+  CniPlugin,
+  createLab,
+  type Lab,
+  type LabNode,
+  type LabOptions,
+  type LabPod,
+} from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
@@ -16,6 +23,8 @@ interface NodeSettings {
   readonly addresses?: readonly string[];
   readonly podCIDRs?: readonly string[];
 }
+
+type NetworkLabOptions = Omit<LabOptions, 'name'> & { readonly hasPods?: boolean };
 
 /** Returns a Node object of a lab's node, with its ranges of pod addresses. */
 export function nodeObject(node: LabNode, settings: NodeSettings = {}) {
@@ -45,13 +54,14 @@ export class NodeNetworkLab implements Disposable {
   readonly #agents = new Map<LabNode, { process: ChildProcess; client: ControlClient }>();
   log = '';
 
-  constructor(name: string, options: { nodes?: number; farFrom?: number; mtu?: number } = {}) {
+  /** `hasPods`: the lab connects a pod to each node (default), instead of the CNI plug-in. */
+  constructor(name: string, { hasPods = true, ...options }: NetworkLabOptions = {}) {
     this.lab = createLab(this.platform, {
       ...{ name: `${name}-${process.pid}`, nodes: 2, podRoutes: false, ...options },
     });
     this.#folder = `${dirname(this.lab.bpffs)}/network`;
     mkdirSync(`${this.#folder}/manifests`, { recursive: true });
-    for (const node of this.lab.nodes) this.#addPod(node);
+    if (hasPods) for (const node of this.lab.nodes) this.#addPod(node);
     for (const node of this.lab.nodes) this.#objects.set(node.name, nodeObject(node));
     this.#write();
   }
@@ -69,6 +79,21 @@ export class NodeNetworkLab implements Disposable {
   setNode(node: LabNode, settings: NodeSettings | undefined): void {
     if (settings) this.#objects.set(node.name, nodeObject(node, settings));
     else this.#objects.delete(node.name);
+    this.#write();
+  }
+
+  /** Adds a pod by the CNI plug-in that the node's agent has installed. */
+  async addPod(node: LabNode): Promise<LabPod> {
+    const folder = `${this.#folder}/${node.name}`;
+    const path = `${folder}/bin/heddle-cni`;
+    await this.until('the plug-in to be installed', async () => existsSync(path));
+    const plugin = new CniPlugin({ path, socketOf: () => `${folder}/cni.sock` });
+    return this.lab.addPodBy(plugin, node);
+  }
+
+  /** Adds other objects to the manifests. */
+  add(...objects: readonly { readonly kind: string; readonly metadata: { name: string } }[]): void {
+    for (const each of objects) this.#objects.set(`${each.kind} ${each.metadata.name}`, each);
     this.#write();
   }
 

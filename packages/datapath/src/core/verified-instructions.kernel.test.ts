@@ -37,7 +37,7 @@ const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   node: {
     node_ingress: 125_000,
     node_egress: 50_000,
-    from_tunnel: 30_000,
+    from_tunnel: 135_000,
     rebuild_ct_index: 22_000,
     flush_ct_entry: 4200,
     start_gc: 5000,

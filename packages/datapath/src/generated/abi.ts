@@ -1812,12 +1812,15 @@ export interface TunnelEnd {
   readonly id: number;
   readonly mtuIpv4: number;
   readonly mtuIpv6: number;
+  readonly snatIpv4: number;
+  readonly snatIpv6: number;
+  readonly reserved: number;
 }
 
-export const tunnelEndSize = 32;
+export const tunnelEndSize = 36;
 
 export const tunnelEndCodec = {
-  size: 32,
+  size: 36,
   offsets: {
     ipv6: 0,
     ipv4: 16,
@@ -1825,13 +1828,16 @@ export const tunnelEndCodec = {
     id: 24,
     mtuIpv4: 28,
     mtuIpv6: 30,
+    snatIpv4: 32,
+    snatIpv6: 33,
+    reserved: 34,
   },
   encode: encodeTunnelEnd,
   decode: decodeTunnelEnd,
 } as const;
 
 export function encodeTunnelEnd(value: TunnelEnd, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 32);
+  const view = viewOf(into, offset, 36);
   checkLength('tunnel_end.ipv6', value.ipv6.length, 16);
   into.set(value.ipv6, offset);
   view.setUint32(16, value.ipv4, false);
@@ -1839,10 +1845,13 @@ export function encodeTunnelEnd(value: TunnelEnd, into: Uint8Array, offset = 0):
   view.setUint32(24, value.id, true);
   view.setUint16(28, value.mtuIpv4, true);
   view.setUint16(30, value.mtuIpv6, true);
+  view.setUint8(32, value.snatIpv4);
+  view.setUint8(33, value.snatIpv6);
+  view.setUint16(34, value.reserved, true);
 }
 
 export function decodeTunnelEnd(bytes: Uint8Array, offset = 0): TunnelEnd {
-  const view = viewOf(bytes, offset, 32);
+  const view = viewOf(bytes, offset, 36);
   return {
     ipv6: bytesAt(bytes, offset, 16),
     ipv4: view.getUint32(16, false),
@@ -1850,6 +1859,9 @@ export function decodeTunnelEnd(bytes: Uint8Array, offset = 0): TunnelEnd {
     id: view.getUint32(24, true),
     mtuIpv4: view.getUint16(28, true),
     mtuIpv6: view.getUint16(30, true),
+    snatIpv4: view.getUint8(32),
+    snatIpv6: view.getUint8(33),
+    reserved: view.getUint16(34, true),
   };
 }
 

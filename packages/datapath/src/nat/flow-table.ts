@@ -12,7 +12,7 @@ import type { AddressRoles, AddressUse } from '../services/address-roles.ts';
 import { type PortRange, unansweredLimit } from './flow-options.ts';
 import { type FlowEntry, readFlows } from './flows.ts';
 import { type PortUse, portsByDestination } from './nat-ports.ts';
-import { NatSources } from './nat-sources.ts';
+import { type DefaultSources, NatSources } from './nat-sources.ts';
 
 export interface NatStatus {
   readonly flows: number;
@@ -69,6 +69,9 @@ export class FlowTable implements Disposable {
   readonly #ports: PortRange;
   /** The fields of `nat_table` that the control plane writes. */
   readonly programmed: ProgrammedFields;
+  #addresses: readonly string[] = [];
+  /** The node's addresses in tunnels to the pods of other nodes. */
+  #routers: readonly string[] = [];
   #tunnelSources: readonly string[] = [];
   #peers: readonly AddressUse[] = [];
 
@@ -104,10 +107,24 @@ export class FlowTable implements Disposable {
    * SysError, NoRoom, and RangeError when there are more than the programs support.
    */
   setAddresses(addresses: readonly string[]): void {
-    const { ipv4, ipv6 } = this.#sources.set(addresses);
+    this.#addresses = addresses;
+    const { ipv4, ipv6 } = this.#sources.set([...addresses, ...this.#routers]);
     this.#setWord(fields.sourceIpv4, ipv4);
     this.#setWord(fields.sourceIpv6, ipv6);
     this.#setTunnelSources(this.#tunnelSources);
+  }
+
+  /**
+   * Sets the node's addresses in tunnels to the pods of other nodes, and returns their indices in `nat_sources`; 0: there is none
+   * of the family. Throws as `setAddresses` does.
+   */
+  setRouters(addresses: readonly string[]): DefaultSources {
+    this.#routers = addresses;
+    this.setAddresses(this.#addresses);
+    return {
+      ipv4: this.#sources.indexOf(addresses, true),
+      ipv6: this.#sources.indexOf(addresses, false),
+    };
   }
 
   /**

@@ -16,6 +16,11 @@ export interface TunnelEnd {
   readonly device: { readonly name: string; readonly index: number };
   /** The outer source addresses, at most one of each family; the kernel chooses one that is missing. */
   readonly addresses: readonly string[];
+  /**
+   * The node's addresses in tunnels, at most one of each family: what it sends to pods of other nodes has one of them
+   * where the sender is no pod.
+   */
+  readonly sources: readonly string[];
   /** The number of the virtual network. */
   readonly id: number;
   /** The largest packet in a tunnel, by the family of the outer addresses, in bytes. */
@@ -39,6 +44,8 @@ export interface NodeRoutesParts {
   readonly tunnel: KeyedMap;
   /** The map `no_masquerade`. */
   readonly noMasquerade: KeyedMap;
+  /** Has SNAT use the node's addresses in tunnels. Returns their numbers; 0: there is none of the family. */
+  readonly useSources: (addresses: readonly string[]) => { ipv4: number; ipv6: number };
 }
 
 const hook = 'from_tunnel';
@@ -52,6 +59,7 @@ export class NodeRoutes {
   readonly #programs: Programs;
   readonly #ranges: NodeRanges;
   readonly #tunnel: KeyedMap;
+  readonly #useSources: NodeRoutesParts['useSources'];
   readonly #noMasquerade: RangeEntries;
   #device: TunnelEnd['device'] | undefined;
   #attaches = false;
@@ -61,6 +69,7 @@ export class NodeRoutes {
     this.#programs = parts.programs;
     this.#ranges = new NodeRanges(parts.ranges);
     this.#tunnel = parts.tunnel;
+    this.#useSources = parts.useSources;
     this.#noMasquerade = new RangeEntries(parts.noMasquerade);
   }
 
@@ -86,12 +95,13 @@ export class NodeRoutes {
 
   /**
    * Sets this node's end of tunnels, and attaches the program to the tunnel device. Without an argument there are no tunnels.
-   * Throws SysError, NetlinkError.
+   * Throws SysError, NoRoom, NetlinkError.
    */
   setTunnel(end: TunnelEnd | undefined): void {
     this.#device = end?.device;
     if (this.#attaches) this.#attach();
     const value = new Uint8Array(tunnelEndSize);
+    const snat = this.#useSources(end?.sources ?? []);
     if (end) {
       encodeTunnelEnd(
         {
@@ -100,6 +110,7 @@ export class NodeRoutes {
           id: end.id,
           mtuIpv4: end.mtu.ipv4,
           mtuIpv6: end.mtu.ipv6,
+          ...{ snatIpv4: snat.ipv4, snatIpv6: snat.ipv6, reserved: 0 },
         },
         value,
       );

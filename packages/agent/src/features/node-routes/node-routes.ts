@@ -182,7 +182,8 @@ class NodeRoutesFeature implements Feature {
         addresses: routers,
         sysctls: config.sysctls,
       });
-      const end = { device: { name: tunnelName, index }, id: tunnelId, addresses, mtu };
+      const device = { name: tunnelName, index };
+      const end = { device, id: tunnelId, addresses, sources: routers, mtu };
       if (this.#tunnel !== JSON.stringify(end)) {
         this.#datapath.setTunnel(end);
         this.#tunnel = JSON.stringify(end);
