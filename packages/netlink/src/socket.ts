@@ -5,8 +5,10 @@ import {
   MSG_DONTWAIT,
   MSG_PEEK,
   MSG_TRUNC,
+  SO_RCVBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_RAW,
+  SOL_SOCKET,
 } from '@heddle/sys/net';
 import { isNetlinkError, MalformedMessage, NetlinkError } from './errors.ts';
 import { enterNamespace } from './namespace.ts';
@@ -88,9 +90,10 @@ export class NetlinkSocket implements Disposable {
 
   /**
    * Joins multicast groups (RTMGRP_* bits), whose messages `receiveNotification` then returns. A
-   * socket that has joined groups must not be used for requests. Throws NetlinkError.
+   * socket that has joined groups must not be used for requests. Up to `bufferBytes` wait to be read, if the kernel
+   * permits it. Throws NetlinkError.
    */
-  subscribe(groups: number): void {
+  subscribe(groups: number, bufferBytes: number): void {
     // struct sockaddr_nl: family u16, pad u16, port id u32, groups u32.
     const address = new Uint8Array(12);
     const view = new DataView(address.buffer);
@@ -98,6 +101,9 @@ export class NetlinkSocket implements Disposable {
     view.setUint32(8, groups, true);
     const result = this.#platform.syscall(this.#nr.bind, this.fd, address, address.length);
     if (result < 0) throw new NetlinkError('subscribe to netlink groups', -result);
+    const size = encodeInt(bufferBytes);
+    const setsockopt = this.#nr.setsockopt;
+    this.#platform.syscall(setsockopt, this.fd, SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
   }
 
   /**

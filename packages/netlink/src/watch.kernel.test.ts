@@ -12,10 +12,15 @@ import { type NetworkEvent, type NetworkGroup, watchNetwork } from './watch.ts';
 
 /** Returns a namespace that is watched; `next` waits for the first event that `matches`. */
 function watched(...groups: NetworkGroup[]) {
+  return watchedWith(undefined, ...groups);
+}
+
+/** Returns a namespace that is watched with a buffer of that size. */
+function watchedWith(bufferBytes: number | undefined, ...groups: NetworkGroup[]) {
   const here = sandbox();
   const events: NetworkEvent[] = [];
   const watch = here.namespace.enter(() =>
-    watchNetwork(platform, groups, (event) => events.push(event)),
+    watchNetwork(platform, groups, (event) => events.push(event), bufferBytes),
   );
   return {
     ...here,
@@ -106,7 +111,7 @@ test('watchNetwork reports only the given groups', async () => {
 });
 
 test('watchNetwork reports that events were lost, and the events after that', async () => {
-  using here = watched('addresses');
+  using here = watchedWith(65_536, 'addresses');
   const { socket } = here;
   const { index } = createVeth(socket, { name: 'a', up: true }, { name: 'b' }).link;
   // The event loop does not run meanwhile, so the receive buffer overruns.

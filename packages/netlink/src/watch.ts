@@ -33,6 +33,12 @@ export type NetworkEvent =
       readonly cause: NetlinkError | MalformedMessage;
     };
 
+/**
+ * Bytes of events that may wait: some hundred links that appear at once send more than a socket's
+ * usual buffer holds. Only events that wait take memory.
+ */
+const usualBuffer = 8 * 1024 * 1024;
+
 /** Datagrams that are read in a row, so that a flood of events leaves time for other work. */
 const datagramsPerTurn = 64;
 
@@ -40,16 +46,21 @@ const datagramsPerTurn = 64;
  * Calls `onEvent` for each change of the given groups in the network namespace of the calling
  * thread, until it is disposed of. A listing made after this call misses no later change. The
  * kernel sends no event for IPv4 routes that it removes because their link goes down or loses its
- * last address, so list the routes again after such events. Throws SysError and NetlinkError.
+ * last address, so list the routes again after such events. Events beyond `bufferBytes` that wait are
+ * lost, which is an event, too. Throws SysError and NetlinkError.
  */
 export function watchNetwork(
   platform: Platform,
   groups: readonly NetworkGroup[],
   onEvent: (event: NetworkEvent) => void,
+  bufferBytes = usualBuffer,
 ): Disposable {
   const socket = new NetlinkSocket(platform);
   try {
-    socket.subscribe(groups.reduce((bits, group) => bits | groupBits[group], 0));
+    socket.subscribe(
+      groups.reduce((bits, group) => bits | groupBits[group], 0),
+      bufferBytes,
+    );
     const watch = platform.onReadable(socket.fd, () => receiveEvents(socket, onEvent));
     return {
       [Symbol.dispose]() {
