@@ -57,18 +57,8 @@ const layers: Readonly<Record<string, Layer>> = {
   e2e: {
     imports: [],
     tests: [
-      ...[
-        'sys',
-        'ebpf',
-        'netlink',
-        'objects',
-        'services',
-        'kube',
-        'vm',
-        'lab',
-        'podnet',
-        'datapath',
-      ],
+      ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'routes', 'kube', 'vm', 'podnet', 'lab'],
+      'datapath',
       ...['agent', 'assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
     ],
   },

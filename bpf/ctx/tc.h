@@ -26,6 +26,16 @@ INLINE long store_bytes(context *ctx, __u32 offset, const void *from, __u32 size
 	return bpf_skb_store_bytes(ctx, offset, from, size, 0);
 }
 
+/*
+ * Adds the difference that writes have made to the sum of the packet's bytes, where the interface
+ * has summed them (CHECKSUM_COMPLETE). Other writes cancel out: those of IPv4 headers, and of
+ * addresses and ports with their checksum.
+ */
+INLINE void update_packet_sum(context *ctx, __u32 difference)
+{
+	bpf_csum_update(ctx, difference);
+}
+
 INLINE __u32 ifindex_of(const context *ctx)
 {
 	return ctx->ifindex;

@@ -96,6 +96,7 @@ static long (*const bpf_l4_csum_replace)(void *skb, __u32 offset, __u64 from, __
 					 __u64 flags) = (void *)BPF_FUNC_l4_csum_replace;
 static __s64 (*const bpf_csum_diff)(const void *from, __u32 from_size, const void *to,
 				    __u32 to_size, __u32 seed) = (void *)BPF_FUNC_csum_diff;
+static __s64 (*const bpf_csum_update)(void *skb, __u32 sum) = (void *)BPF_FUNC_csum_update;
 static long (*const bpf_fib_lookup)(void *ctx, void *params, int length,
 				    __u32 flags) = (void *)BPF_FUNC_fib_lookup;
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;

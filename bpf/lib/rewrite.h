@@ -41,6 +41,10 @@ INLINE long store_addresses(context *ctx, const struct packet *packet, const str
 	return store_bytes(ctx, packet->network + IPV6_ADDRESSES, to->source, 32);
 }
 
+/* The difference of an IPv6 header's sum after its hop limit, the lower byte of a word, is
+ * decremented. */
+#define HOP_LIMIT_DIFFERENCE ((__u32)(__u16)~bpf_htons(1))
+
 /* Decrements the TTL in an IP header. Returns 0 on success. */
 INLINE long decrement_ttl(context *ctx, const struct packet *packet)
 {
@@ -50,6 +54,7 @@ INLINE long decrement_ttl(context *ctx, const struct packet *packet)
 		if (load_bytes(ctx, packet->network + 6, words, 2))
 			return -1;
 		words[0] -= 1 << 8;
+		update_packet_sum(ctx, HOP_LIMIT_DIFFERENCE);
 		return store_bytes(ctx, packet->network + 6, words, 2);
 	}
 	if (load_bytes(ctx, packet->network + 8, words, 4))
@@ -161,8 +166,10 @@ GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tup
 		if (load_bytes(ctx, packet->network, headers.ip, 8))
 			return -1;
 		/* The hop limit is the last byte before the addresses. */
-		if (is_routed)
+		if (is_routed) {
 			headers.ip[1] -= 1 << 24;
+			update_packet_sum(ctx, HOP_LIMIT_DIFFERENCE);
+		}
 		__builtin_memcpy(headers.ip + 2, source, 32);
 		headers.ip[10] = *(const __u32 *)&to->source_port;
 		if (has_adjacent_ports ? store_headers(ctx, &headers, has_link, IPV6_WORDS + 1) :

@@ -99,7 +99,9 @@ export class NodeNetworkLab implements Disposable {
 
   /** Starts the agents of all nodes, and resolves when all rows are programmed. */
   async start(...args: readonly string[]): Promise<void> {
-    await Promise.all(this.lab.nodes.map((node) => this.startOn(node, ...args)));
+    // One after the other: loading the programs takes all of a processor.
+    for (const node of this.lab.nodes) await this.startOn(node, ...args);
+    for (const node of this.lab.nodes) await this.settled(node);
   }
 
   async startOn(node: LabNode, ...args: readonly string[]): Promise<void> {
@@ -135,7 +137,12 @@ export class NodeNetworkLab implements Disposable {
       }
     });
     this.#agents.set(node, { process: agent, client });
-    await this.until('all rows to be programmed', async () => {
+    await this.settled(node);
+  }
+
+  /** Resolves when all rows of a node are programmed. */
+  async settled(node: LabNode): Promise<void> {
+    await this.until(`all rows of ${node.name} to be programmed`, async () => {
       const { source, rows, synced } = await this.status(node);
       return synced && source.complete && rows.pending === 0;
     });
@@ -169,7 +176,7 @@ export class NodeNetworkLab implements Disposable {
     condition: Parameters<typeof eventually<Result>>[1],
   ): ReturnType<typeof eventually<Result>> {
     const detail = () => `The agents' log:\n${this.log}`;
-    return eventually(what, condition, { ms: 20_000, stepMs: 5, detail });
+    return eventually(what, condition, { ms: 60_000, stepMs: 10, detail });
   }
 
   [Symbol.dispose](): void {

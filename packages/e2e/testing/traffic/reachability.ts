@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { BlockingSocket, type LabHost } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
@@ -94,4 +95,17 @@ function deliver(
     }
   }
   throw new Error(`${what}: they do not arrive`);
+}
+
+/** Returns the number of packets that the stack of this network namespace has forwarded. */
+export function forwardedPackets(family: Family): number {
+  if (family === 'v6') {
+    const text = readFileSync('/proc/thread-self/net/snmp6', 'utf8');
+    return Number(/^Ip6OutForwDatagrams\s+(\d+)/m.exec(text)![1]);
+  }
+  const [names, values] = readFileSync('/proc/thread-self/net/snmp', 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('Ip:'))
+    .map((line) => line.split(' '));
+  return Number(values![names!.indexOf('ForwDatagrams')]);
 }

@@ -93,3 +93,12 @@ test('bpf_skb_change_type has the results of the kernel', () => {
     assert.equal(change(machine), change(kernel), `type ${type}`);
   }
 });
+
+test('bpf_csum_update has the result of the kernel for a packet that no interface has summed', () => {
+  const data = frame(0x0800, 64);
+  const update = (bpf: Bpf) => {
+    using program = loadText(bpf, 'r2 = 1; call 40; exit');
+    return program.testRun({ data }).returnValue | 0;
+  };
+  assert.equal(update(machine), update(kernel));
+});

@@ -138,6 +138,8 @@ export const packetHelpers: Readonly<Record<number, readonly [name: string, help
   38: ['skb_change_tail', resize],
   // All of a packet is linear here.
   39: ['skb_pull_data', (machine) => machine.answer(0)],
+  // No interface here has summed the packet.
+  40: ['csum_update', (machine) => machine.answer(-errno.ENOTSUPP)],
   43: ['skb_change_head', grow],
   44: [
     'xdp_adjust_head',

@@ -1,0 +1,153 @@
+import { objects } from '@heddle/assets';
+import { type Datapath, defaultNat, openDatapath } from '@heddle/datapath';
+import { LinuxBpf } from '@heddle/ebpf';
+import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
+import { findLink } from '@heddle/netlink';
+import { ensureTunnelDevice, type NodeRoute, NodeRoutes, tunnelId } from '@heddle/podnet';
+import type { NodePath, RemoteNode } from '@heddle/routes';
+import { nodePlatform } from '@heddle/sys/node';
+
+const ends = ['v4', 'v6'] as const;
+const families = { v4: 'IPv4', v6: 'IPv6' } as const;
+
+export interface TunnelStageOptions {
+  /** The family of the addresses between nodes. Default: v4. */
+  readonly underlay?: 'v4' | 'v6';
+  /** `tunnel`: also between nodes on one link. Default: tunnel. */
+  readonly mode?: 'direct' | 'tunnel';
+}
+
+/**
+ * Nodes whose pods have Heddle as their network, each with a datapath of its own in this process, and paths to all
+ * other nodes as the agent programs them.
+ */
+export class TunnelStage implements Disposable {
+  readonly platform = nodePlatform(() => {});
+  readonly lab: Lab;
+  readonly datapaths = new Map<LabNode, Datapath>();
+  readonly #options: Required<TunnelStageOptions>;
+  readonly #opened: Disposable[] = [];
+
+  constructor(name: string, nodes: number, options: TunnelStageOptions = {}) {
+    this.#options = { underlay: 'v4', mode: 'tunnel', ...options };
+    this.lab = createLab(this.platform, {
+      ...{ name: `${name}-${process.pid}`, nodes, podsPerNode: 1, podRoutes: false },
+      ...(this.#options.mode === 'tunnel' ? { farFrom: 2 } : {}),
+    });
+    try {
+      for (const node of this.lab.nodes) this.#open(node);
+      for (const node of this.lab.nodes) this.#programPaths(node);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  pod(node: number): LabPod {
+    return this.lab.nodes[node - 1]!.pods[0]!;
+  }
+
+  datapath(node: number): Datapath {
+    return this.datapaths.get(this.lab.nodes[node - 1]!)!;
+  }
+
+  /** Returns the number of dropped packets of a node, by reason. */
+  drops(node: number): Record<string, number> {
+    const counts = this.datapath(node).drops.counts();
+    return Object.fromEntries(
+      counts.filter(({ count }) => count > 0).map(({ reason, count }) => [reason, count]),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    for (const each of this.#opened) each[Symbol.dispose]();
+    this.lab.remove();
+  }
+
+  #open(node: LabNode): void {
+    const datapath = openDatapath({
+      platform: this.platform,
+      bpf: new LinuxBpf(this.platform),
+      objects,
+      bpffs: node.bpffs,
+      cgroup: node.cgroup,
+      sizes: { services: 100, backends: 100, slots: 1000, affinity: 100, flows: 1000 },
+      netnsCookie: node.netnsCookie,
+      nat: defaultNat,
+      network: { tunnelPort: 8472 },
+      options: { terminateTcp: false },
+    });
+    this.#opened.push(datapath);
+    this.datapaths.set(node, datapath);
+    const { v4, v6 } = node.addresses;
+    node.enter(() => datapath.setNode([node.link('eth0')], [v4, v6, ...routersOf(node)]));
+    for (const pod of node.pods) {
+      const { address: mac, mtu } = pod.link('eth0');
+      const ifindex = node.link(pod.nodeLink).index;
+      const addresses = [pod.addresses.v4, pod.addresses.v6];
+      node.enter(() => datapath.pods.set({ ifindex, kind: 'veth', mac, addresses, mtu }));
+    }
+  }
+
+  #programPaths(node: LabNode): void {
+    const { nodeRoutes } = this.datapaths.get(node)!;
+    const overhead = { ipv4: 50, ipv6: 70 };
+    node.enter(() => {
+      node.configure((socket) => {
+        const { mtu } = findLink(socket, 'eth0')!;
+        const device = ensureTunnelDevice(this.platform, socket, {
+          port: 8472,
+          mtu: mtu - (this.#options.underlay === 'v4' ? overhead.ipv4 : overhead.ipv6),
+          addresses: routersOf(node),
+        });
+        nodeRoutes.setTunnel({
+          device,
+          addresses: [node.addresses[this.#options.underlay]],
+          sources: routersOf(node),
+          id: tunnelId,
+          mtu: { ipv4: mtu - overhead.ipv4, ipv6: mtu - overhead.ipv6 },
+        });
+        const routes = new NodeRoutes();
+        for (const other of this.lab.nodes.filter((each) => each !== node)) {
+          const row = this.#rowOf(node, other, device.index);
+          nodeRoutes.set(row);
+          routes.set(
+            socket,
+            row.key,
+            row.ranges.map((range, i) => kernelRoute(range, row.paths[i]!)),
+          );
+        }
+      });
+    });
+  }
+
+  #rowOf(node: LabNode, other: LabNode, tunnel: number): RemoteNode {
+    const { underlay, mode } = this.#options;
+    const { index: eth0 } = node.link('eth0');
+    const paths = ends.map((end, i): NodePath => {
+      const common = { family: families[end], reason: 'the test wants it' } as const;
+      return mode === 'direct'
+        ? { ...common, mode, via: other.addresses[end], link: eth0 }
+        : {
+            ...{ ...common, mode, via: other.addresses[underlay], link: tunnel },
+            ...{ from: node.addresses[underlay], source: routersOf(node)[i]! },
+          };
+    });
+    return {
+      ...{ key: other.name, addresses: [other.addresses[underlay]], paths, problems: [] },
+      ranges: [`10.244.${other.number}.0/24`, `fd00:10:244:${other.number}::/64`],
+    };
+  }
+}
+
+/** Returns the addresses of a node in tunnels, which no pod of the lab has. */
+function routersOf({ number }: LabNode): string[] {
+  return [`10.244.${number}.254`, `fd00:10:244:${number}::ffff`];
+}
+
+function kernelRoute(destination: string, path: NodePath): NodeRoute {
+  const { link, via, mode, from, source } = path;
+  return mode === 'direct'
+    ? { destination, link: link!, via: via! }
+    : { destination, link: link!, tunnelTo: via!, tunnelFrom: from!, source: source! };
+}
