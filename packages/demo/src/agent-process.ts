@@ -1,8 +1,15 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { AgentEvent, AgentStatus, ServiceDetail, ServiceEntry } from '@heddle/agent';
+import type {
+  AgentEvent,
+  AgentStatus,
+  NodeEntry,
+  ServiceDetail,
+  ServiceEntry,
+} from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import type { LabNode } from '@heddle/lab';
 import type { DemoAgent } from './engine.ts';
@@ -23,18 +30,26 @@ export interface AgentCallbacks {
 export interface AgentProcessOptions extends AgentCallbacks {
   readonly node: LabNode;
   readonly manifests: string;
-  readonly socket: string;
+  /** The folder for its configuration, sockets and CNI files. It exists. */
+  readonly folder: string;
 }
 
 /** Runs the agent as a process on a node and connects to its control socket. */
 export class AgentProcess implements DemoAgent {
   readonly #options: AgentProcessOptions;
+  readonly #socket: string;
   #child: ChildProcess | undefined;
   #client: ControlClient | undefined;
   #output = '';
 
   constructor(options: AgentProcessOptions) {
     this.#options = options;
+    this.#socket = `${options.folder}/agent.sock`;
+  }
+
+  /** The socket on which it answers the CNI plug-in. */
+  get cniSocket(): string {
+    return `${this.#options.folder}/cni.sock`;
   }
 
   /**
@@ -42,12 +57,15 @@ export class AgentProcess implements DemoAgent {
    * Error that has its last output if it ends instead.
    */
   async start(): Promise<AgentStatus> {
-    const { node, manifests, socket, onState } = this.#options;
+    const { node, manifests, folder, onState } = this.#options;
+    const config = `${folder}/config.yaml`;
+    const cni = { binDir: `${folder}/bin`, configDir: `${folder}/net.d`, socket: this.cniSocket };
+    writeFileSync(config, JSON.stringify({ network: true, cni }));
     const child = node.spawn(
       process.execPath,
       [
-        ...[program, 'agent', '--manifests', manifests, '--node', node.name],
-        ...['--cgroup', node.cgroup, '--bpffs', node.bpffs, '--socket', socket],
+        ...[program, 'agent', '--config', config, '--manifests', manifests, '--node', node.name],
+        ...['--cgroup', node.cgroup, '--bpffs', node.bpffs, '--socket', this.#socket],
       ],
       // A separate process group, so that Ctrl-C in the terminal reaches only the demo.
       { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
@@ -101,6 +119,18 @@ export class AgentProcess implements DemoAgent {
     });
   }
 
+  /** Returns the modes of the paths to other nodes, by the node's name. */
+  async paths(): Promise<ReadonlyMap<string, string>> {
+    const paths = await this.#ask(async (client) => {
+      const entries: [string, string][] = [];
+      for await (const { name, mode } of client.items<NodeEntry>('node.list')) {
+        entries.push([name, mode]);
+      }
+      return new Map(entries);
+    });
+    return paths ?? new Map();
+  }
+
   #pid(): { pid?: number } {
     const pid = this.#child?.pid;
     return pid === undefined ? {} : { pid };
@@ -140,7 +170,7 @@ export class AgentProcess implements DemoAgent {
   async #requestStatus(): Promise<AgentStatus | undefined> {
     if (!this.#client) {
       try {
-        this.#client = await ControlClient.connect(this.#options.socket);
+        this.#client = await ControlClient.connect(this.#socket);
       } catch {
         // It doesn't listen yet, or a killed agent left the socket.
         return undefined;

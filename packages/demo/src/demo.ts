@@ -32,7 +32,7 @@ const deadMs = 2000;
 const programTimeoutMs = 20_000;
 
 /**
- * The demo: a node with a client, backends and an agent. Each change updates `state` and calls
+ * The demo: nodes with a client, backends and agents. Each change updates `state` and calls
  * `onChange`. Closing it removes everything.
  */
 export class Demo {
@@ -72,16 +72,12 @@ export class Demo {
 
   /** Starts backends and agent; resolves when the service is programmed. */
   async open(): Promise<void> {
-    const { address, engine } = this.#engine;
-    const what = engine === 'kernel' ? 'lab of one node' : 'simulated node';
-    this.#addEvent(
-      `${what} (${address}) is ready; starting ${firstBackends} backends and the agent`,
-    );
-    const pods = Array.from({ length: firstBackends }, () => this.#engine.addPod());
-    await Promise.all(pods.map((pod) => this.#startBackend(pod)));
-    this.#backends.push(...pods);
-    this.#engine.writeManifests(this.#backends.map(endpointOf));
-    await this.#engine.agent.start();
+    const { place } = this.#engine;
+    this.#addEvent(`${place} ready; starting the agent and ${firstBackends} backends`);
+    await this.#engine.start();
+    for (let i = 0; i < firstBackends; i++) this.#backends.push(await this.#engine.addPod());
+    await Promise.all(this.#backends.map((pod) => this.#startBackend(pod)));
+    this.#engine.writeEndpoints(this.#backends.map(endpointOf));
     await this.#waitUntilProgrammed();
     for (const pod of this.#backends) this.#setBackend(pod, 'serving');
   }
@@ -104,10 +100,10 @@ export class Demo {
       this.#addEvent(`${maxBackends} backends are the limit of the demo`);
       return;
     }
-    const pod = this.#engine.addPod();
+    const pod = await this.#engine.addPod();
     await this.#startBackend(pod);
     this.#backends.push(pod);
-    this.#engine.writeManifests(this.#backends.map(endpointOf));
+    this.#engine.writeEndpoints(this.#backends.map(endpointOf));
     await this.#waitUntilProgrammed();
     this.#setBackend(pod, 'serving');
     this.#traffic?.setTarget(targets.direct, this.#backends.map(endpointText));
@@ -123,11 +119,11 @@ export class Demo {
     }
     this.#setBackend(pod, 'leaving');
     this.#traffic?.setTarget(targets.direct, this.#backends.map(endpointText));
-    this.#engine.writeManifests(this.#backends.map(endpointOf));
+    this.#engine.writeEndpoints(this.#backends.map(endpointOf));
     await this.#waitUntilProgrammed();
     // Earlier requests have been answered by then.
     await this.#waitForReports(2);
-    this.#engine.removePod(pod);
+    await this.#engine.removePod(pod);
     this.#change((state) => withoutBackend(state, endpointText(pod)));
     this.#addEvent(`backend ${endpointText(pod)} ended`);
   }
@@ -199,7 +195,9 @@ export class Demo {
   }
 
   #setBackend(pod: DemoPod, phase: BackendState['phase']): void {
-    const backend = { endpoint: endpointText(pod), pod: pod.name, phase };
+    const { name, node, path } = pod;
+    const endpoint = endpointText(pod);
+    const backend = { endpoint, pod: name, node: node.name, path, phase };
     this.#change((state) => withBackend(state, backend));
   }
 

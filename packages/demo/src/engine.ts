@@ -14,6 +14,8 @@ export const engineLabels = { kernel: 'the kernel', vm: 'the userspace machine' 
 export interface DemoPod {
   readonly name: string;
   readonly node: { readonly name: string };
+  /** The path from the client: `same node`, `direct` to another node, or `tunnel`. */
+  readonly path: string;
   readonly addresses: { readonly v4: string; readonly v6: string };
 }
 
@@ -33,7 +35,7 @@ export interface Traffic {
   setTarget(name: string, addresses: readonly string[]): void;
 }
 
-/** The agent of the demo's node. */
+/** The agent of a node. */
 export interface DemoAgent {
   /** Starts the agent, and resolves when it has read all manifests. Rejects if it can't start. */
   start(): Promise<AgentStatus>;
@@ -45,18 +47,22 @@ export interface DemoAgent {
   service(name: string): Promise<readonly ServiceDetail[] | undefined>;
 }
 
-/** A node with pods, a client and an agent. Closing it removes everything. */
+/** Nodes with pods, a client, and an agent that can be killed. Closing it removes everything. */
 export interface DemoEngine {
   readonly engine: EngineName;
-  /** IPv4 address of the node. */
-  readonly address: string;
+  /** The hosts of the demo in words. */
+  readonly place: string;
+  /** The agent of the client's node. */
   readonly agent: DemoAgent;
-  addPod(): DemoPod;
-  removePod(pod: DemoPod): void;
+  /** Starts all agents with manifests that have no endpoints, and then the client's pod. */
+  start(): Promise<void>;
+  /** Adds a pod, to each node in turn. */
+  addPod(): Promise<DemoPod>;
+  removePod(pod: DemoPod): Promise<void>;
   /** Resolves when the pod answers requests, with `name` as the response. */
   startBackend(pod: DemoPod, name: string): Promise<void>;
-  /** Writes the manifests that the agent reads, with these endpoints. */
-  writeManifests(endpoints: readonly Endpoint[]): void;
+  /** Writes the endpoints of the service into the manifests that the agents read. */
+  writeEndpoints(endpoints: readonly Endpoint[]): void;
   /** Sends requests from the client pod to each target in turn. */
   startTraffic(
     targets: Readonly<Record<string, readonly string[]>>,

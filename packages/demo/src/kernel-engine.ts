@@ -1,13 +1,15 @@
 import type { ChildProcess } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cniPlugin } from '@heddle/assets';
 import {
   type ClientReport,
+  CniPlugin,
   createLab,
   type HttpClient,
   type Lab,
-  type LabNode,
-  LabPod,
+  type LabPod,
   startBackend,
   startHttpClient,
 } from '@heddle/lab';
@@ -16,63 +18,95 @@ import { type AgentCallbacks, AgentProcess, exited } from './agent-process.ts';
 import type { DemoEngine, DemoPod, Traffic, TrafficOptions } from './engine.ts';
 import { backendPort, copyExample, type Endpoint, writeEndpoints } from './manifests.ts';
 
-/** Runs the demo in the kernel: a lab of one node with real processes. */
+/** A node beyond a router, which pods of the others reach through a tunnel. */
+const farNode = 3;
+const startMs = 20_000;
+
+/** A pod of the lab, as the demo shows it. */
+interface KernelPod extends DemoPod {
+  readonly pod: LabPod;
+}
+
+/**
+ * Runs the demo in the kernel: a lab of three nodes with an agent on each, whose CNI plug-in connects
+ * the pods, and real processes. The third node is in another subnet.
+ */
 export class KernelEngine implements DemoEngine {
   readonly engine = 'kernel';
   readonly agent: AgentProcess;
+  readonly #agents: readonly AgentProcess[];
   readonly #lab: Lab;
-  readonly #node: LabNode;
-  readonly #client: LabPod;
+  readonly #plugin: CniPlugin;
   readonly #manifests: string;
   readonly #servers: Promise<ChildProcess>[] = [];
+  #client: LabPod | undefined;
+  #paths: ReadonlyMap<string, string> = new Map();
+  #pods = 0;
   #traffic: HttpClient | undefined;
 
   /** Creates the lab after removing what killed demos left. Throws the errors of createLab. */
   constructor(platform: Platform, watch: AgentCallbacks) {
-    this.#lab = createLab(platform, { name: `demo-${process.pid}` });
-    this.#node = this.#lab.nodes[0]!;
-    this.#client = this.#lab.addPod(this.#node, 'client');
+    const lab = createLab(platform, {
+      ...{ name: `demo-${process.pid}`, nodes: farNode, farFrom: farNode, podRoutes: false },
+    });
+    this.#lab = lab;
     // In the lab's folder, so that it is removed with the lab.
-    const folder = `${dirname(this.#lab.bpffs)}/demo`;
+    const folder = `${dirname(lab.bpffs)}/demo`;
     this.#manifests = `${folder}/manifests`;
-    this.agent = new AgentProcess({
-      node: this.#node,
-      manifests: this.#manifests,
-      socket: `${folder}/agent.sock`,
-      ...watch,
+    const quiet = { onEvent() {}, onState() {}, onCrash: watch.onCrash };
+    this.#agents = lab.nodes.map((node, i) => {
+      const own = `${folder}/${node.name}`;
+      mkdirSync(own, { recursive: true });
+      const callbacks = i === 0 ? watch : quiet;
+      return new AgentProcess({ node, manifests: this.#manifests, folder: own, ...callbacks });
+    });
+    this.agent = this.#agents[0]!;
+    copyExample(this.#manifests, lab.nodes);
+    const path = `${folder}/heddle-cni`;
+    writeFileSync(path, cniPlugin(platform.arch), { mode: 0o755 });
+    this.#plugin = new CniPlugin({
+      path,
+      socketOf: ({ node }) => this.#agents[node.number - 1]!.cniSocket,
     });
   }
 
-  get address(): string {
-    return this.#node.addresses.v4;
+  get place(): string {
+    return `lab of ${this.#lab.nodes.length} nodes is`;
   }
 
-  addPod(): DemoPod {
-    return this.#lab.addPod(this.#node);
+  async start(): Promise<void> {
+    await Promise.all(this.#agents.map((agent) => agent.start()));
+    this.#paths = await this.agent.paths();
+    this.#client = await this.#connect(0, 'client');
   }
 
-  removePod(pod: DemoPod): void {
-    if (pod instanceof LabPod) this.#lab.removePod(pod);
+  async addPod(): Promise<KernelPod> {
+    const index = this.#pods++ % this.#lab.nodes.length;
+    const pod = await this.#connect(index);
+    const { name, node, addresses } = pod;
+    return { pod, name, node, addresses, path: this.#paths.get(node.name) ?? 'same node' };
   }
 
-  async startBackend(pod: DemoPod, name: string): Promise<void> {
-    if (!(pod instanceof LabPod))
-      throw new Error(`start backend ${name}: its pod is not in the lab`);
+  async removePod(pod: DemoPod): Promise<void> {
+    await this.#lab.removePodBy(this.#plugin, (pod as KernelPod).pod);
+  }
+
+  async startBackend(demoPod: DemoPod, name: string): Promise<void> {
+    const { pod } = demoPod as KernelPod;
     const started = startBackend(pod, { http: [backendPort], name });
     this.#servers.push(started);
     await started;
   }
 
-  writeManifests(endpoints: readonly Endpoint[]): void {
-    if (existsSync(this.#manifests)) writeEndpoints(this.#manifests, endpoints);
-    else copyExample(this.#manifests, endpoints);
+  writeEndpoints(endpoints: readonly Endpoint[]): void {
+    writeEndpoints(this.#manifests, endpoints);
   }
 
   startTraffic(
     targets: Readonly<Record<string, readonly string[]>>,
     options: TrafficOptions & { readonly onReport: (report: ClientReport) => void },
   ): Traffic {
-    const client = startHttpClient(this.#client, { targets, ...options });
+    const client = startHttpClient(this.#client!, { targets, ...options });
     this.#traffic = client;
     return {
       total: client.total,
@@ -86,11 +120,24 @@ export class KernelEngine implements DemoEngine {
   /** Resolves when no process is left, including zombies. */
   async close(): Promise<void> {
     this.#lab[Symbol.dispose]();
-    await this.agent.exited();
+    for (const agent of this.#agents) await agent.exited();
     if (this.#traffic) await exited(this.#traffic.process);
     // A server whose start failed has ended already.
     for (const server of await Promise.allSettled(this.#servers)) {
       if (server.status === 'fulfilled') await exited(server.value);
+    }
+  }
+
+  /** Adds a pod to a node. The agent may not have read its node's ranges yet. Throws the plug-in's error. */
+  async #connect(node: number, name?: string): Promise<LabPod> {
+    const deadline = Date.now() + startMs;
+    for (;;) {
+      try {
+        return await this.#lab.addPodBy(this.#plugin, this.#lab.nodes[node]!, name);
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await sleep(50);
+      }
     }
   }
 }

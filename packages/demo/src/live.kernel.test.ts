@@ -36,11 +36,16 @@ test('no request fails while backends are added and removed and the agent is kil
   const agent = /agent running, pid (\d+)/.exec(terminal.screen[0]!)![1];
 
   terminal.type('a');
-  await until(demo, terminal, /10\.244\.1\.5:8080 +█.* [1-9][\d.]* %/, 'a share for the new one');
+  await until(
+    demo,
+    terminal,
+    /10\.244\.1\.4:8080 +node1 same node +█.* [1-9][\d.]* %/,
+    'a share for the new one',
+  );
   await until(demo, terminal, /IPv6 .* programmed {2}4 backends/, 'four backends');
 
   terminal.type('r');
-  await until(demo, terminal, /backend 10\.244\.1\.5:8080 ended/, 'the removal');
+  await until(demo, terminal, /backend 10\.244\.1\.4:8080 ended/, 'the removal');
   await until(demo, terminal, /IPv4 .* programmed {2}3 backends/, 'three backends again');
 
   terminal.type('k');
@@ -81,7 +86,7 @@ test('connections are refused without backends and succeed after one is added', 
   await until(
     demo,
     terminal,
-    /10\.244\.1\.\d:8080 +█+ +100\.0 %/,
+    /10\.244\.1\.4:8080 +node1 same node +█+ +100\.0 %/,
     'all requests at the new backend',
   );
   const { refused } = totals(terminal);

@@ -22,7 +22,9 @@ test('npm start -- --once --json prints one JSON object and nothing else', async
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stdout.trim().split('\n').length, 1, demo.stdout);
   const result = JSON.parse(demo.stdout) as OnceResult;
-  assert.deepEqual(Object.keys(result), ['engine', 'requests', 'failed', 'backends', 'latencyUs']);
+  assert.deepEqual(Object.keys(result), [
+    ...['engine', 'requests', 'failed', 'backends', 'latencyUs', 'pods'],
+  ]);
   assert.equal(result.engine, 'kernel');
   assert.ok(result.requests >= 2000, `${result.requests} requests`);
   assert.equal(result.failed, 0);
@@ -33,11 +35,16 @@ test('npm start -- --once --json prints one JSON object and nothing else', async
     result.requests,
   );
   for (const [backend, count] of Object.entries(result.backends)) {
-    assert.match(backend, /^10\.244\.1\.\d+:8080$/);
+    assert.match(backend, /^10\.244\.[123]\.\d+:8080$/);
     // Six standard deviations of a random choice: one run in 10^9 exceeds it.
     const spread = 6 * Math.sqrt(result.requests * (1 / 3) * (2 / 3));
     assert.ok(Math.abs(count - result.requests / 3) < spread, `${backend}: ${count}`);
   }
+  // The CNI plug-in of each node has connected a pod, and the third node is beyond a router.
+  assert.deepEqual(
+    result.pods.map(({ node, path }) => `${node} ${path}`),
+    ['node1 same node', 'node2 direct', 'node3 tunnel'],
+  );
   for (const { p50, p99 } of [result.latencyUs.direct, result.latencyUs.service]) {
     assert.ok(p50 !== null && p99 !== null && p50 > 0 && p50 <= p99, `${p50} to ${p99}`);
   }
@@ -51,7 +58,7 @@ test('--once prints a text summary', async () => {
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stderr, '');
   assert.match(demo.stdout, /^4,000 requests to the service at 10\.96\.0\.10:80, .*: 0 failed\n/);
-  assert.match(demo.stdout, /\n {2}10\.244\.1\.2:8080 +1,\d{3} +\d\d\.\d % {2}█+/);
+  assert.match(demo.stdout, /\n {2}10\.244\.3\.2:8080 +node3 tunnel +1,\d{3} +\d\d\.\d % {2}█+/);
   assert.match(demo.stdout, /\n {2}service \/ direct +\d\.\d\d +\d+\.\d\d\n$/);
   await assertNothingLeft(platform, demo.child.pid!);
 });

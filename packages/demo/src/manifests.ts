@@ -14,10 +14,31 @@ export interface Endpoint {
   readonly addresses: { readonly v4: string; readonly v6: string };
 }
 
-/** Creates `folder` with a copy of the example that has these endpoints. */
-export function copyExample(folder: string, endpoints: readonly Endpoint[]): void {
+/** A node of the demo. */
+export interface DemoNode {
+  readonly name: string;
+  readonly number: number;
+  readonly addresses: { readonly v4: string; readonly v6: string };
+}
+
+/** Creates `folder` with a copy of the example that has these nodes and no endpoints. */
+export function copyExample(folder: string, nodes: readonly DemoNode[]): void {
   cpSync(exampleFolder, folder, { recursive: true });
-  writeEndpoints(folder, endpoints);
+  writeFileSync(`${folder}/node.yaml`, nodes.map(nodeManifest).join('---\n'));
+  writeEndpoints(folder, []);
+}
+
+/** Returns a Node with ranges of addresses for its pods, as a cluster's control plane writes it. */
+function nodeManifest({ name, number, addresses }: DemoNode): string {
+  return `apiVersion: v1
+kind: Node
+metadata: { name: ${name} }
+spec: { podCIDRs: ["10.244.${number}.0/24", "fd00:10:244:${number}::/64"] }
+status:
+  addresses:
+  - { type: InternalIP, address: "${addresses.v4}" }
+  - { type: InternalIP, address: "${addresses.v6}" }
+`;
 }
 
 /** Replaces the endpoints atomically. */

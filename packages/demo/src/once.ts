@@ -7,7 +7,7 @@ const requests = 4000;
 export async function runOnce(demo: Demo, json: boolean): Promise<boolean> {
   await demo.open();
   const report = await demo.startTraffic({ requests }).total;
-  const result = onceResult(report, demo.state.engine);
+  const result = onceResult(report, demo.state);
   const text = json
     ? `${JSON.stringify(result)}\n`
     : onceText(result, demo.serviceAddress, report.seconds);

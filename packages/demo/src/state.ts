@@ -21,6 +21,9 @@ export interface BackendState {
   /** `10.244.1.2:8080`; also the name that the backend replies with. */
   readonly endpoint: string;
   readonly pod: string;
+  readonly node: string;
+  /** The path from the client, as in DemoPod. */
+  readonly path: string;
   readonly phase: 'starting' | 'serving' | 'leaving';
 }
 

@@ -1,6 +1,6 @@
 import type { ClientReport, TargetReport } from '@heddle/lab';
 import { type EngineName, engineLabels } from './engine.ts';
-import { targets } from './state.ts';
+import { type DemoState, targets } from './state.ts';
 import { bar, microseconds, percent, ratio, whole } from './view.ts';
 
 /** The JSON output of `npm start -- --once --json`. */
@@ -14,6 +14,15 @@ export interface OnceResult {
   readonly backends: Readonly<Record<string, number>>;
   /** The time of connect, request and close; null if all requests failed. */
   readonly latencyUs: { readonly direct: Quantiles; readonly service: Quantiles };
+  /** The pods that serve it, and the path from the client to each. */
+  readonly pods: readonly PodResult[];
+}
+
+interface PodResult {
+  readonly name: string;
+  readonly node: string;
+  readonly endpoint: string;
+  readonly path: string;
 }
 
 interface Quantiles {
@@ -21,7 +30,10 @@ interface Quantiles {
   readonly p99: number | null;
 }
 
-export function onceResult({ targets: reports }: ClientReport, engine: EngineName): OnceResult {
+export function onceResult(
+  { targets: reports }: ClientReport,
+  { engine, backends: pods }: Pick<DemoState, 'engine' | 'backends'>,
+): OnceResult {
   const service = reports[targets.service]!;
   const backends = Object.entries(service.answers).sort(([a], [b]) => (a < b ? -1 : 1));
   return {
@@ -30,6 +42,7 @@ export function onceResult({ targets: reports }: ClientReport, engine: EngineNam
     failed: service.failed,
     backends: Object.fromEntries(backends),
     latencyUs: { direct: quantiles(reports[targets.direct]!), service: quantiles(service) },
+    pods: pods.map(({ pod: name, node, endpoint, path }) => ({ name, node, endpoint, path })),
   };
 }
 
@@ -54,7 +67,9 @@ export function onceText(result: OnceResult, service: string, seconds: number): 
     `  ${name.padEnd(24)}${p50.padStart(12)}${p99.padStart(12)}`;
   const shares = Object.entries(result.backends).map(([backend, count]) => {
     const share = count / Math.max(1, result.requests);
-    return `  ${backend.padEnd(20)}${whole(count).padStart(8)} ${percent(share)}  ${bar(share, 40)}`;
+    const pod = result.pods.find(({ endpoint }) => endpoint === backend);
+    const where = pod ? `${pod.node} ${pod.path}` : '';
+    return `  ${backend.padEnd(20)}${where.padEnd(16)}${whole(count).padStart(8)} ${percent(share)}  ${bar(share, 30)}`;
   });
   // Times of the userspace machine are those of its interpreter, not comparable with a kernel's.
   const where = result.engine === 'vm' ? ` of ${engineLabels.vm}` : '';

@@ -61,7 +61,8 @@ function runningState(): DemoState {
   state = withServices(state, [entry('IPv4', '10.96.0.10'), entry('IPv6', 'fd00:10:96::10')]);
   for (const number of [2, 3]) {
     const endpoint = `10.244.1.${number}:8080`;
-    state = withBackend(state, { endpoint, pod: `pod-1-${number}`, phase: 'serving' });
+    const pod = { pod: `pod-1-${number}`, node: 'node1', path: 'same node' };
+    state = withBackend(state, { endpoint, ...pod, phase: 'serving' });
   }
   state = withReport(state, window({ requests: 100, answers: { '10.244.1.2:8080': 100 } }));
   state = withReport(state, window());
@@ -87,8 +88,8 @@ test('the view at 80 columns shows services, shares, rates, latency and events',
     '   ● default/hello:http/TCP/IPv6  [fd00:10:96::10]:80    programmed  2 backends',
     '',
     ' Share of each backend',
-    '   10.244.1.2:8080   ████████████████████████████████████████            83.3 %',
-    '   10.244.1.3:8080   ████████                                            16.7 %',
+    '   10.244.1.2:8080   node1 same node  █████████████████████████▉         83.3 %',
+    '   10.244.1.3:8080   node1 same node  █████▏                             16.7 %',
     '',
     ' Requests to the service, each on a new connection',
     '   400/s ▄▇                                   300 in all   refused 0   failed 0',
@@ -121,9 +122,14 @@ test('the view shows a killed agent, a restarted agent and a leaving backend', (
   const back = withAgent(killed, { phase: 'running', pid: 4712, adopted: true });
   assert.match(rendered(back, 80, 25)[0]!, /agent running, pid 4712, maps and links adopted$/);
 
-  const backend = { endpoint: '10.244.1.3:8080', pod: 'pod-1-3' };
+  const backend = {
+    ...{ endpoint: '10.244.1.3:8080', pod: 'pod-1-3', node: 'node1', path: 'same node' },
+  };
   const leaving = withBackend(back, { ...backend, phase: 'leaving' });
-  assert.match(rendered(leaving, 80, 25)[8]!, /^ {3}10\.244\.1\.3:8080 {3}█+ +leaving$/);
+  assert.match(
+    rendered(leaving, 80, 25)[8]!,
+    /^ {3}10\.244\.1\.3:8080 {3}node1 same node {2}█+▏ +leaving$/,
+  );
   const gone = withoutBackend(leaving, backend.endpoint);
   assert.equal(rendered(gone, 80, 25)[8], '');
 });

@@ -115,13 +115,17 @@ function address({ frontends }: ServiceEntry): string {
 
 function backends(state: DemoState, width: number): Line[] {
   const { byBackend, all } = recentAnswers(state);
-  const nameWidth = Math.max(16, ...state.backends.map(({ endpoint }) => endpoint.length));
-  const barWidth = Math.max(4, width - nameWidth - 16);
-  const lines = state.backends.map(({ endpoint, phase }): Line => {
+  const names = state.backends.map(({ endpoint }) => endpoint);
+  const nameWidth = Math.max(16, ...names.map(({ length }) => length));
+  const places = state.backends.map(({ node, path }) => `${node} ${path}`);
+  const placeWidth = Math.max(15, ...places.map(({ length }) => length));
+  const barWidth = Math.max(4, width - nameWidth - placeWidth - 18);
+  const lines = state.backends.map(({ endpoint, phase }, i): Line => {
     const share = all > 0 ? (byBackend.get(endpoint) ?? 0) / all : 0;
     const drawn = bar(share, barWidth);
     return [
       { text: `   ${endpoint.padEnd(nameWidth)}  ` },
+      { text: `${places[i]!.padEnd(placeWidth)}  `, tone: 'dim' },
       { text: drawn, tone: phase === 'serving' ? 'service' : 'dim' },
       { text: ' '.repeat(barWidth - drawn.length) },
       phase === 'serving'

@@ -50,20 +50,25 @@ export class VmEngine implements DemoEngine {
     this.agent = new VmAgent(this.#host, { manifests, node: nodeName, ...watch });
   }
 
-  get address(): string {
-    return this.#host.node.addresses.v4;
+  get place(): string {
+    return `simulated node (${this.#host.node.addresses.v4}) is`;
   }
 
-  addPod(): DemoPod {
+  async start(): Promise<void> {
+    this.writeEndpoints([]);
+    await this.agent.start();
+  }
+
+  async addPod(): Promise<DemoPod> {
     const number = this.#next++;
     const name = `pod-1-${number}`;
     const place = this.#host.addPod(name, addresses(number));
-    const pod = { name, node: { name: nodeName }, addresses: place.addresses };
+    const pod = { name, node: { name: nodeName }, path: 'same node', addresses: place.addresses };
     this.#pods.set(pod, place);
     return pod;
   }
 
-  removePod(pod: DemoPod): void {
+  async removePod(pod: DemoPod): Promise<void> {
     const place = this.#pods.get(pod);
     this.#backends.get(pod)?.close();
     this.#backends.delete(pod);
@@ -77,7 +82,7 @@ export class VmEngine implements DemoEngine {
     this.#backends.set(pod, new VmBackend(this.#host, place, name));
   }
 
-  writeManifests(endpoints: readonly Endpoint[]): void {
+  writeEndpoints(endpoints: readonly Endpoint[]): void {
     const { files } = this.#host;
     for (const name of readdirSync(exampleFolder)) {
       const path = `${manifests}/${name}`;

@@ -15,7 +15,14 @@ test('--engine=vm --once --json prints the same object, without root', async () 
   assert.equal(exitCode, 0, demo.stderr);
   assert.equal(demo.stderr, '');
   const result = JSON.parse(demo.stdout) as OnceResult;
-  assert.deepEqual(Object.keys(result), ['engine', 'requests', 'failed', 'backends', 'latencyUs']);
+  assert.deepEqual(Object.keys(result), [
+    'engine',
+    'requests',
+    'failed',
+    'backends',
+    'latencyUs',
+    'pods',
+  ]);
   assert.equal(result.engine, 'vm');
   assert.equal(result.requests, 4000);
   assert.equal(result.failed, 0);

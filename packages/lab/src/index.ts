@@ -4,11 +4,10 @@ export {
   createLab,
   Lab,
   type LabOptions,
-  type LabSummary,
-  listLabs,
   openLab,
 } from './lab.ts';
 export { LabHost, LabNode, LabPod, type PodConnection } from './lab-host.ts';
+export { type LabSummary, listLabs } from './lab-list.ts';
 export { type Offloads, setOffloads } from './offloads.ts';
 export { assertPacket } from './packet/assert-packet.ts';
 export { folded } from './packet/checksum.ts';

@@ -14,8 +14,9 @@ import {
   uniqueName,
 } from '../testing/kernel.ts';
 import { cgroupRoot, inCgroup, ownCgroup, processesIn } from './cgroup.ts';
-import { createLab, type Lab, listLabs, openLab } from './lab.ts';
+import { createLab, type Lab, openLab } from './lab.ts';
 import type { LabHost } from './lab-host.ts';
+import { listLabs } from './lab-list.ts';
 import { listMounts } from './mounts.ts';
 import { removeLab, removeStaleLabs } from './removal.ts';
 import { BlockingSocket } from './traffic/blocking-socket.ts';

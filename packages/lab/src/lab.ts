@@ -18,10 +18,8 @@ import {
 import { removeLab, removeStaleLabs } from './removal.ts';
 import {
   createFolder,
-  isAlive,
   type LabState,
   labFolder,
-  labNames,
   type NetworkState,
   readState,
   thisProcess,
@@ -137,11 +135,17 @@ export class Lab implements Disposable {
     return pod;
   }
 
-  /** Adds a pod that has loopback only, as a container runtime does, and connects it by the CNI plug-in. */
+  /** Adds a pod with loopback only, and connects it by the CNI plug-in. Throws the plug-in's error. */
   async addPodBy(plugin: PodPlugin, node: LabNode, name?: string): Promise<LabPod> {
     const pod = this.#newPod(node, name);
     createLoopbackNamespace(this.#platform, pod);
-    pod.connection = await plugin.add(pod);
+    try {
+      pod.connection = await plugin.add(pod);
+    } catch (error) {
+      removeCgroup(pod.cgroup);
+      this.#forgetPod(pod);
+      throw error;
+    }
     this.#save();
     return pod;
   }
@@ -376,33 +380,4 @@ function endWithProcess(lab: Lab): void {
 export function openLab(platform: Platform, name: string): Lab | undefined {
   const state = readState(name);
   return state && new Lab(platform, state, false);
-}
-
-/** One lab of this machine. */
-export interface LabSummary {
-  readonly name: string;
-  readonly keep: boolean;
-  /** Id of the process that has created it. */
-  readonly owner: number;
-  readonly ownerAlive: boolean;
-  readonly nodes: number;
-  readonly pods: number;
-}
-
-/** Returns the labs of all processes on this machine. */
-export function listLabs(): LabSummary[] {
-  const labs: LabSummary[] = [];
-  for (const name of labNames()) {
-    const state = readState(name);
-    if (!state) continue;
-    labs.push({
-      name,
-      keep: state.keep,
-      owner: state.owner.pid,
-      ownerAlive: isAlive(state.owner),
-      nodes: state.nodes.length,
-      pods: state.nodes.reduce((sum, node) => sum + node.pods.length, 0),
-    });
-  }
-  return labs;
 }
