@@ -1,5 +1,5 @@
 export { chartFiles } from './chart.ts';
 export { settingsDocument } from './document.ts';
-export { deploymentObjects } from './objects.ts';
+export { deploymentObjects, type KubernetesObject } from './objects.ts';
 export { allSettings, readSettings } from './settings.ts';
 export { goJson, writeYaml } from './yaml.ts';

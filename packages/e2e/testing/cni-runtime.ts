@@ -19,7 +19,12 @@ export interface CniRuntimeOptions {
   readonly configDir: string;
   /** The directories in which plug-ins are looked for. */
   readonly binDirs: readonly string[];
+  /** Fields of each plug-in's configuration that are replaced. */
+  readonly replaced?: object;
 }
+
+/** A pod by the name of its container and the file of its network namespace. */
+type RuntimePod = Pick<LabPod, 'name' | 'netnsPath'>;
 
 /**
  * Connects pods as a container runtime does (libcni): it runs the plug-ins of the first network configuration by name,
@@ -38,7 +43,7 @@ export class CniRuntime implements PodPlugin {
     return this.#configuration()?.name;
   }
 
-  async add(pod: LabPod): Promise<PodConnection> {
+  async add(pod: RuntimePod): Promise<PodConnection> {
     let result: Result | undefined;
     for (const plugin of this.#plugins()) result = await this.#run('ADD', pod, plugin, result);
     this.#results.set(pod.name, result!);
@@ -51,7 +56,7 @@ export class CniRuntime implements PodPlugin {
     };
   }
 
-  async remove(pod: LabPod): Promise<void> {
+  async remove(pod: RuntimePod): Promise<void> {
     const result = this.#results.get(pod.name);
     for (const plugin of this.#plugins().toReversed()) await this.#run('DEL', pod, plugin, result);
     this.#results.delete(pod.name);
@@ -69,12 +74,13 @@ export class CniRuntime implements PodPlugin {
     const configuration = this.#configuration();
     if (!configuration) throw new Error('connect pod: the runtime has no network configuration');
     const { cniVersion, name, plugins } = configuration;
-    return plugins.map((plugin) => ({ cniVersion, name, ...plugin }));
+    const { replaced } = this.#options;
+    return plugins.map((plugin) => ({ cniVersion, name, ...plugin, ...replaced }));
   }
 
   async #run(
     command: 'ADD' | 'DEL',
-    pod: LabPod,
+    pod: RuntimePod,
     plugin: { readonly type: string },
     prevResult: Result | undefined,
   ): Promise<Result | undefined> {
