@@ -22,13 +22,19 @@ NOINLINE __u32 local_pod_interface(const void *address)
 INLINE int end_masqueraded(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind,
 			   enum verdict verdict)
 {
+	struct ct_entry *entry = pkt->ct.entry;
+
 	/* The stack reports to the sender that a TTL is exceeded. */
 	if (verdict == V_DROP(DROP_TTL))
 		return NEXT;
 	/* No error is sent about an error. */
 	if (kind == PACKET_ICMP_ERROR)
 		return drop(ctx, &pkt->packet, verdict);
-	return translate_packet(ctx, pkt, verdict);
+	/* Linux 6.1 does not see that a packet to be sent has an entry. */
+	barrier_var(entry);
+	if (verdict != V_OK || !entry)
+		return reply_to_drop(ctx, &pkt->packet, verdict, pkt->route.mtu, 0);
+	return translate_packet(ctx, pkt, V_OK);
 }
 
 /* Sends a packet of that kind to the outside, masqueraded or as it is, by the kernel's routes. */

@@ -249,7 +249,7 @@ export const settings = {
   }),
   nonMasqueradeCIDRs: list({
     about: 'ranges of destinations that see the addresses of pods',
-    more: 'Pods and nodes of the cluster always do, nodes behind a tunnel excepted.',
+    more: 'Pods and nodes of the cluster always do, nodes behind a tunnel excepted. Hosts that open connections to the addresses of pods belong into these ranges.',
     pattern: rangePattern,
     check: checkRange,
     remedy: rangeRemedy,
