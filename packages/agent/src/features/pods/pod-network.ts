@@ -119,6 +119,10 @@ export class PodNetwork implements CniHandler, Disposable {
   }
 
   get notReady(): string | undefined {
+    // An interface of netkit passes nothing without programs of its own.
+    if (this.#options.kind === 'netkit') {
+      return 'this version attaches no programs to netkit interfaces; set podInterface to veth';
+    }
     if (!this.#isComplete) return 'the agent has not read all objects yet';
     if (this.#pool.usage().length > 0) return undefined;
     return 'the node has no ranges of addresses for pods yet (spec.podCIDRs of its Node object, or podCIDRs of the configuration)';

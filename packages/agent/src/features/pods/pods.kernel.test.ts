@@ -306,6 +306,16 @@ test("the node's own namespace and files that are no namespace are refused", asy
   assertEmpty(node);
 });
 
+test('pods get no netkit interface, which no program would serve', async () => {
+  using node = new PodsNode({ config: { podInterface: 'netkit' } });
+  using pod = node.pod('c1');
+  const { output } = await node.call('ADD', pod);
+  assert.equal(output.code, 11);
+  assert.match(output.msg, /attaches no programs to netkit interfaces; set podInterface to veth$/);
+  assert.equal((await node.call('STATUS', undefined)).output.code, 50);
+  assertEmpty(node);
+});
+
 test('250 pods at once get addresses of their own', async () => {
   using node = new PodsNode();
   const pods = Array.from({ length: 250 }, (_, i) => node.pod(`c${i}`));
