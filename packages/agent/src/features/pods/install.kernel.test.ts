@@ -45,7 +45,8 @@ test('an installation makes the directories, then the plug-in, then the configur
   assert.equal(fs.statSync(plugin).mode & 0o777, 0o755);
   assert.equal(fs.statSync(configuration).mode & 0o777, 0o644);
   const { plugins } = JSON.parse(fs.readFileSync(configuration, 'utf8'));
-  assert.deepEqual(plugins, [{ type: 'heddle-cni', socket: settings.socket }]);
+  const capabilities = { 'io.kubernetes.cri.pod-annotations': true };
+  assert.deepEqual(plugins, [{ type: 'heddle-cni', socket: settings.socket, capabilities }]);
   assert.deepEqual(fs.readdirSync(settings.binDir), ['heddle-cni', 'loopback']);
   assert.deepEqual(fs.readdirSync(settings.configDir), ['05-heddle.conflist']);
 });
