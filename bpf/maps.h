@@ -298,6 +298,14 @@ struct {
 	MAP_TYPE(value, struct pod_device);
 } pod_devices SEC(".maps");
 
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct pod_rates);
+} pod_rates SEC(".maps");
+
 /* Few large datagrams are in flight at a time; senders repeat those whose entry was evicted. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);

@@ -100,5 +100,9 @@ SEC("tc") int from_pod(context *ctx)
 
 SEC("tc") int to_pod(context *ctx)
 {
+	struct pod_device *device = find_pod_device(ctx->ifindex);
+
+	if (device && limit_ingress(ctx, device->rates) != V_OK)
+		return drop(ctx, 0, DROP_RATE_LIMITED);
 	return translate_departure(ctx);
 }

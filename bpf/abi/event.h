@@ -47,12 +47,14 @@ enum drop_reason {
 	DROP_FRAGMENT = 157,	     /* The first fragment, which has the ports, did not arrive. */
 	DROP_NO_BACKEND =
 		158,	    /* The service has no endpoints, or the connection's backend is gone. */
+	DROP_HORIZON = 162, /* The pod sends more than its egress bandwidth. */
 	DROP_NO_FLOW = 163, /* A TCP segment that is no SYN belongs to no known connection. */
 	DROP_NO_PORT = 167, /* All SNAT ports towards the backend are taken. */
 	DROP_NO_ROUTE = 169,
 	DROP_TUNNEL = 170,	 /* The packet of a pod would be taken for a tunnel of the node. */
 	DROP_SOURCE_RANGE = 177, /* loadBalancerSourceRanges does not include the client. */
 	DROP_TTL = 196,
+	DROP_RATE_LIMITED = 198, /* The pod sends or receives more than its bandwidth. */
 };
 
 /* Map `drop_events`: dropped packets, written while a reader is attached. */

@@ -27,7 +27,8 @@ struct pod {
 	__u8 mac[6];   /* of the pod's end */
 	__u16 mtu;     /* of the pod's end */
 	enum pod_kind kind;
-	__u32 reserved[8];
+	__u32 rates; /* index in `pod_rates`; 0: without limits */
+	__u32 reserved[7];
 };
 
 /* Map `pod_devices`: the pod interfaces of this node, by ifindex. */
@@ -38,7 +39,23 @@ struct pod_device {
 	__u8 ipv4[16]; /* the pod's addresses; all zero: it has none of the family */
 	__u8 ipv6[16];
 	enum pod_kind kind;
-	__u32 reserved[4];
+	__u32 rates; /* index in `pod_rates`; 0: without limits */
+	__u32 reserved[3];
+};
+
+/* A limit of what passes. */
+struct rate {
+	__u64 bytes_per_second; /* 0: without limit */
+	__u64 next; /* when all that has passed is sent at this rate, in ns (CLOCK_MONOTONIC) */
+};
+
+/* Map `pod_rates`: the limits of pods that have some, from index 1. */
+struct pod_rates {
+	struct rate egress; /* to others; without fq, all that the pod sends */
+	struct rate ingress;
+	struct rate local; /* to pods of this node, if is_paced: packets in fq do not delay these */
+	__u32 is_paced; /* 1: fq at the external interfaces keeps packets until their departure */
+	__u32 reserved[3];
 };
 
 /* The options of the pod network, set before the programs are loaded. */

@@ -100,6 +100,9 @@ static __s64 (*const bpf_csum_update)(void *skb, __u32 sum) = (void *)BPF_FUNC_c
 static long (*const bpf_fib_lookup)(void *ctx, void *params, int length,
 				    __u32 flags) = (void *)BPF_FUNC_fib_lookup;
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*const bpf_skb_ecn_set_ce)(void *skb) = (void *)BPF_FUNC_skb_ecn_set_ce;
+static long (*const bpf_skb_set_tstamp)(void *skb, __u64 time,
+					__u32 type) = (void *)BPF_FUNC_skb_set_tstamp;
 static long (*const bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect_peer;
 static long (*const bpf_skb_change_type)(void *skb, __u32 type) = (void *)BPF_FUNC_skb_change_type;
 static long (*const bpf_redirect_neigh)(__u32 ifindex, void *params, int length,

@@ -19,11 +19,10 @@ GLOBAL int drop(context *ctx, const struct packet *packet, __u32 reason)
 	__u32 key = reason;
 	__u64 *count = bpf_map_lookup_elem(&drops, &key);
 
-	if (!packet)
-		return DROP;
 	if (count)
 		(*count)++;
-	if (table && table->watched) {
+	/* A drop without its packet is counted only. */
+	if (packet && table && table->watched) {
 		struct drop_event event = {
 			.tuple = packet->tuple,
 			.reason = reason,

@@ -5,6 +5,7 @@
 #include "lib/drop.h"
 #include "lib/rewrite.h"
 #include "local.h"
+#include "rate.h"
 
 /* The destination and source address of a frame. */
 struct link_addresses {
@@ -26,8 +27,11 @@ INLINE long store_link_addresses(context *ctx, const void *destination, const vo
  * Hands a frame whose headers are complete to a pod of this node. The other end of a veth pair
  * receives it without a detour through the queue of the processor.
  */
-INLINE int redirect_to_pod(context *ctx, __u32 ifindex, enum pod_kind kind)
+INLINE int redirect_to_pod(context *ctx, __u32 ifindex, enum pod_kind kind, __u32 rates)
 {
+	/* What goes to a netkit device passes to_pod, which limits it. */
+	if (kind == POD_VETH && limit_ingress(ctx, rates) != V_OK)
+		return drop(ctx, 0, DROP_RATE_LIMITED);
 	/* The pod's own rules could see the mark. A frame out of a tunnel has another type. */
 	ctx->mark = 0;
 	if (ctx->pkt_type != PACKET_HOST)
@@ -49,5 +53,5 @@ NOINLINE int deliver_to_pod(context *ctx, const struct packet *packet)
 	if (decrement_ttl(ctx, packet) ||
 	    store_link_addresses(ctx, pod->mac, (const void *)pod_config.gateway_mac))
 		return drop(ctx, packet, DROP_WRITE);
-	return redirect_to_pod(ctx, pod->ifindex, pod->kind);
+	return redirect_to_pod(ctx, pod->ifindex, pod->kind, pod->rates);
 }

@@ -9,6 +9,7 @@
 #include "lib/drop.h"
 #include "lib/packet.h"
 #include "lib/verdict.h"
+#include "pod/departure_rate.h"
 #include "tunnel/path.h"
 
 /* Types of ICMPv6 (RFC 2710, RFC 4861, RFC 3810) that a host may send on its link. */
@@ -128,8 +129,8 @@ INLINE int is_forged_tunnel(const struct packet *packet)
 }
 
 /*
- * Validates what a pod sends, of that kind (enum packet_kind). Returns V_OK for a packet that can
- * be forwarded, V_PASS for what is for the node's stack alone, or the reason for a drop.
+ * Validates and limits what a pod sends, of that kind (enum packet_kind). Returns V_OK for a packet
+ * that can be forwarded, V_PASS for what is for the node's stack alone, or the reason for a drop.
  */
 GLOBAL enum verdict check_sender(context *ctx, const struct packet *packet, int kind)
 {
@@ -163,5 +164,7 @@ GLOBAL enum verdict check_sender(context *ctx, const struct packet *packet, int 
 		return V_DROP(DROP_INVALID);
 	if (is_forged_tunnel(packet))
 		return V_DROP(DROP_TUNNEL);
-	return !packet->ipv4 && is_link_local(packet->tuple.destination) ? V_PASS : V_OK;
+	return !packet->ipv4 && is_link_local(packet->tuple.destination) ?
+		       V_PASS :
+		       limit_egress(ctx, device->rates, packet);
 }

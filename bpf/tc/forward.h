@@ -54,7 +54,7 @@ NOINLINE int redirect_out(context *ctx, const struct packet *packet, const struc
 	struct pod_device *pod = find_pod_device(route->ifindex);
 
 	if (pod)
-		return redirect_to_pod(ctx, pod->ifindex, pod->kind);
+		return redirect_to_pod(ctx, pod->ifindex, pod->kind, pod->rates);
 	if (is_tunnel_device(route->ifindex))
 		return send_through_tunnel(ctx, packet);
 	return route->ifindex == ctx->ifindex ? send_back(ctx) : bpf_redirect(route->ifindex, 0);

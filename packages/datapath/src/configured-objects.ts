@@ -14,6 +14,7 @@ import {
 } from './generated/abi.ts';
 import { crc32cPowers } from './nat/crc32c.ts';
 import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './nat/flow-options.ts';
+import { ratePlaces } from './pods/pod-rates.ts';
 import { macBytes, podGatewayMac, podPlaces } from './pods/pod-tables.ts';
 
 /** Returns the object of socket programs with constants and sizes by the options and the kernel. */
@@ -100,6 +101,7 @@ function sized(spec: ObjectSpec, sizes: DatapathSizes, hasPods: boolean): Object
     nat_evictable: Math.ceil(sizes.flows / 8),
     pods: hasPods ? podPlaces : 1,
     pod_devices: hasPods ? podPlaces : 1,
+    pod_rates: hasPods ? ratePlaces : 1,
   };
   return Object.entries(entries).reduce(
     (into, [name, count]) => resizeMap(into, name, count),

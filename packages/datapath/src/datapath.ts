@@ -4,6 +4,7 @@ import { configuredNode, configuredSocket } from './configured-objects.ts';
 import { ProgrammedContents } from './core/audit.ts';
 import { DatapathMaps } from './core/datapath-maps.ts';
 import { Integrity } from './core/integrity.ts';
+import { MappedArray } from './core/mapped-array.ts';
 import { PinnedLinks } from './core/pinned-links.ts';
 import { type PinFolder, pinFolders, removeFolder } from './core/pinned-maps.ts';
 import { loadPrograms, type PerObject, Programs } from './core/programs.ts';
@@ -16,6 +17,8 @@ import { needsEnteredFlows, renewUnfitFlowMaps } from './nat/flow-migration.ts';
 import { FlowTable } from './nat/flow-table.ts';
 import { NodeRoutes } from './node-routes/node-routes.ts';
 import { PodPrograms } from './pods/pod-programs.ts';
+import { PodRates } from './pods/pod-rates.ts';
+import { PodTables } from './pods/pod-tables.ts';
 import { growFrontends, largestSizes, presentSizes } from './services/frontend-growth.ts';
 import { ServiceOperations } from './services/service-operations.ts';
 import { attachHooks, hasHooks } from './sockets/hooks.ts';
@@ -44,6 +47,8 @@ export class Datapath implements Disposable {
   readonly nodeRoutes: NodeRoutes;
   /** The pods of this node, where Heddle is their network. */
   readonly pods: PodPrograms;
+  /** The limits of these pods. */
+  readonly bandwidth: PodRates;
   readonly drops: Drops;
   readonly integrity: Integrity;
   /** The loaded programs; public for test runs. */
@@ -126,12 +131,13 @@ export class Datapath implements Disposable {
       noMasquerade: contents.map(maps.get('no_masquerade')),
       useSources: (addresses) => this.nat.setRouters(addresses),
     });
-    this.pods = new PodPrograms({
-      platform,
-      programs: this.programs,
-      pods: contents.array(maps.get('pods')),
-      devices: contents.array(maps.get('pod_devices')),
-    });
+    const tables = new PodTables(
+      contents.array(maps.get('pods')),
+      contents.array(maps.get('pod_devices')),
+    );
+    this.pods = new PodPrograms({ platform, programs: this.programs, tables });
+    const rates = opened.use(new MappedArray(maps.get('pod_rates')));
+    this.bandwidth = new PodRates(rates, tables);
     this.drops = opened.use(
       new Drops({
         bpf,

@@ -30,6 +30,7 @@ export { type FlowEntry, flowStates, flowsOfElements } from './nat/flows.ts';
 export type { PortUse } from './nat/nat-ports.ts';
 export { withPublicSecret } from './nat/public-index.ts';
 export { podBlocks, podFilters } from './pods/pod-programs.ts';
+export type { PodLimits } from './pods/pod-rates.ts';
 export { type ProgrammedPod, podGatewayMac } from './pods/pod-tables.ts';
 export type { BackendCounters } from './services/backend-table.ts';
 export { maglevSize, maglevTable } from './services/maglev.ts';

@@ -50,6 +50,7 @@ const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: str
     'the first fragment, which has the ports, did not arrive',
   ],
   [dropReason.noBackend]: ['SERVICE_BACKEND_NOT_FOUND', 'no endpoints'],
+  [dropReason.horizon]: ['EDT_HORIZON', 'the pod sends more than its egress bandwidth'],
   [dropReason.noFlow]: [
     'UNKNOWN_CONNECTION_TRACKING_STATE',
     'the packet belongs to no known connection',
@@ -68,6 +69,10 @@ const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: str
     'the client is not in loadBalancerSourceRanges',
   ],
   [dropReason.ttl]: ['TTL_EXCEEDED', 'the TTL or hop limit is exceeded'],
+  [dropReason.rateLimited]: [
+    'DROP_RATE_LIMITED',
+    'the pod sends or receives more than its bandwidth',
+  ],
 };
 
 /** All reasons, by number. */

@@ -17,7 +17,14 @@ import { dropReason } from '../generated/abi.ts';
 import { defaultNat } from '../nat/flow-options.ts';
 
 /** Reasons that only pod interfaces have; pods/ has their tests. */
-const podReasons = ['masqueradeProtocol', 'l3Protocol', 'multicast', 'tunnel'] as const;
+const podReasons = [
+  'horizon',
+  'rateLimited',
+  'masqueradeProtocol',
+  'l3Protocol',
+  'multicast',
+  'tunnel',
+] as const;
 type Reason = Exclude<keyof typeof dropReason, (typeof podReasons)[number]>;
 
 /** Packets that are dropped for one reason, once. */

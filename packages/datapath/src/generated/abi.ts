@@ -670,12 +670,14 @@ export const dropReason = {
   extensionHeader: 156,
   fragment: 157,
   noBackend: 158,
+  horizon: 162,
   noFlow: 163,
   noPort: 167,
   noRoute: 169,
   tunnel: 170,
   sourceRange: 177,
   ttl: 196,
+  rateLimited: 198,
 } as const;
 export type DropReason = (typeof dropReason)[keyof typeof dropReason];
 
@@ -1153,6 +1155,7 @@ export interface Pod {
   readonly mac: Uint8Array;
   readonly mtu: number;
   readonly kind: PodKind;
+  readonly rates: number;
   readonly reserved: readonly number[];
 }
 
@@ -1166,7 +1169,8 @@ export const podCodec = {
     mac: 20,
     mtu: 26,
     kind: 28,
-    reserved: 32,
+    rates: 32,
+    reserved: 36,
   },
   encode: encodePod,
   decode: decodePod,
@@ -1181,9 +1185,10 @@ export function encodePod(value: Pod, into: Uint8Array, offset = 0): void {
   into.set(value.mac, offset + 20);
   view.setUint16(26, value.mtu, true);
   view.setUint32(28, value.kind, true);
-  checkLength('pod.reserved', value.reserved.length, 8);
-  for (let i = 0; i < 8; i++) {
-    view.setUint32(32 + i * 4, value.reserved[i]!, true);
+  view.setUint32(32, value.rates, true);
+  checkLength('pod.reserved', value.reserved.length, 7);
+  for (let i = 0; i < 7; i++) {
+    view.setUint32(36 + i * 4, value.reserved[i]!, true);
   }
 }
 
@@ -1195,7 +1200,8 @@ export function decodePod(bytes: Uint8Array, offset = 0): Pod {
     mac: bytesAt(bytes, offset + 20, 6),
     mtu: view.getUint16(26, true),
     kind: view.getUint32(28, true) as PodKind,
-    reserved: Array.from({ length: 8 }, (_, i) => view.getUint32(32 + i * 4, true)),
+    rates: view.getUint32(32, true),
+    reserved: Array.from({ length: 7 }, (_, i) => view.getUint32(36 + i * 4, true)),
   };
 }
 
@@ -1261,6 +1267,7 @@ export interface PodDevice {
   /** 16 bytes. */
   readonly ipv6: Uint8Array;
   readonly kind: PodKind;
+  readonly rates: number;
   readonly reserved: readonly number[];
 }
 
@@ -1275,7 +1282,8 @@ export const podDeviceCodec = {
     ipv4: 12,
     ipv6: 28,
     kind: 44,
-    reserved: 48,
+    rates: 48,
+    reserved: 52,
   },
   encode: encodePodDevice,
   decode: decodePodDevice,
@@ -1292,9 +1300,10 @@ export function encodePodDevice(value: PodDevice, into: Uint8Array, offset = 0):
   checkLength('pod_device.ipv6', value.ipv6.length, 16);
   into.set(value.ipv6, offset + 28);
   view.setUint32(44, value.kind, true);
-  checkLength('pod_device.reserved', value.reserved.length, 4);
-  for (let i = 0; i < 4; i++) {
-    view.setUint32(48 + i * 4, value.reserved[i]!, true);
+  view.setUint32(48, value.rates, true);
+  checkLength('pod_device.reserved', value.reserved.length, 3);
+  for (let i = 0; i < 3; i++) {
+    view.setUint32(52 + i * 4, value.reserved[i]!, true);
   }
 }
 
@@ -1307,7 +1316,8 @@ export function decodePodDevice(bytes: Uint8Array, offset = 0): PodDevice {
     ipv4: bytesAt(bytes, offset + 12, 16),
     ipv6: bytesAt(bytes, offset + 28, 16),
     kind: view.getUint32(44, true) as PodKind,
-    reserved: Array.from({ length: 4 }, (_, i) => view.getUint32(48 + i * 4, true)),
+    rates: view.getUint32(48, true),
+    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(52 + i * 4, true)),
   };
 }
 
@@ -1317,6 +1327,53 @@ export const podKind = {
   netkit: 1,
 } as const;
 export type PodKind = (typeof podKind)[keyof typeof podKind];
+
+/** struct pod_rates */
+export interface PodRates {
+  readonly egress: Rate;
+  readonly ingress: Rate;
+  readonly local: Rate;
+  readonly isPaced: number;
+  readonly reserved: readonly number[];
+}
+
+export const podRatesSize = 64;
+
+export const podRatesCodec = {
+  size: 64,
+  offsets: {
+    egress: 0,
+    ingress: 16,
+    local: 32,
+    isPaced: 48,
+    reserved: 52,
+  },
+  encode: encodePodRates,
+  decode: decodePodRates,
+} as const;
+
+export function encodePodRates(value: PodRates, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  encodeRate(value.egress, into, offset);
+  encodeRate(value.ingress, into, offset + 16);
+  encodeRate(value.local, into, offset + 32);
+  view.setUint32(48, value.isPaced, true);
+  checkLength('pod_rates.reserved', value.reserved.length, 3);
+  for (let i = 0; i < 3; i++) {
+    view.setUint32(52 + i * 4, value.reserved[i]!, true);
+  }
+}
+
+export function decodePodRates(bytes: Uint8Array, offset = 0): PodRates {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    egress: decodeRate(bytes, offset),
+    ingress: decodeRate(bytes, offset + 16),
+    local: decodeRate(bytes, offset + 32),
+    isPaced: view.getUint32(48, true),
+    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(52 + i * 4, true)),
+  };
+}
 
 /** struct port_search */
 export interface PortSearch {
@@ -1385,6 +1442,38 @@ export function decodeRangeKey(bytes: Uint8Array, offset = 0): RangeKey {
   return {
     prefixLength: view.getUint32(0, true),
     address: bytesAt(bytes, offset + 4, 16),
+  };
+}
+
+/** struct rate */
+export interface Rate {
+  readonly bytesPerSecond: bigint;
+  readonly next: bigint;
+}
+
+export const rateSize = 16;
+
+export const rateCodec = {
+  size: 16,
+  offsets: {
+    bytesPerSecond: 0,
+    next: 8,
+  },
+  encode: encodeRate,
+  decode: decodeRate,
+} as const;
+
+export function encodeRate(value: Rate, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setBigUint64(0, value.bytesPerSecond, true);
+  view.setBigUint64(8, value.next, true);
+}
+
+export function decodeRate(bytes: Uint8Array, offset = 0): Rate {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    bytesPerSecond: view.getBigUint64(0, true),
+    next: view.getBigUint64(8, true),
   };
 }
 

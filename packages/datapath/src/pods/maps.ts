@@ -1,6 +1,6 @@
 import { formatIp } from '@heddle/sys';
 import { described, type MapDescription, wordCodec } from '../core/map-description.ts';
-import { podCodec, podDeviceCodec } from '../generated/abi.ts';
+import { type PodRates, podCodec, podDeviceCodec, podRatesCodec } from '../generated/abi.ts';
 
 /** The maps of pods in the catalog. */
 export const podMaps = {
@@ -22,6 +22,12 @@ export const podMaps = {
         ? `${networkInterface(value.ifindex)} is the interface of the pod ${addressText(value)}`
         : undefined,
   ),
+  pod_rates: described(
+    'limits of what pods send and receive',
+    'both',
+    { key: wordCodec, value: podRatesCodec, isOfNode: true },
+    ({ value }) => value && limitsText(value),
+  ),
 } satisfies Record<string, MapDescription>;
 
 function addressText({ ipv4, ipv6 }: { readonly ipv4: Uint8Array; readonly ipv6: Uint8Array }) {
@@ -29,4 +35,16 @@ function addressText({ ipv4, ipv6 }: { readonly ipv4: Uint8Array; readonly ipv6:
     .filter((address) => address.some((byte) => byte !== 0))
     .map(formatIp)
     .join(' and ');
+}
+
+function limitsText({ egress, ingress, isPaced }: PodRates): string | undefined {
+  const parts = [
+    ['sends', egress.bytesPerSecond],
+    ['receives', ingress.bytesPerSecond],
+  ] as const;
+  const limits = parts
+    .filter(([, rate]) => rate !== 0n)
+    .map(([verb, rate]) => `${verb} ${rate * 8n} bits per second at most`);
+  if (limits.length === 0) return undefined;
+  return `a pod ${limits.join(' and ')}, by ${isPaced ? 'departure times and drops' : 'drops'}`;
 }

@@ -8,10 +8,9 @@ import {
 } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
 import type { Damage } from '../core/audit.ts';
-import type { ArrayMemory } from '../core/mapped-array.ts';
 import type { Programs } from '../core/programs.ts';
 import { filterPlace } from '../devices/node-devices.ts';
-import { PodTables, type ProgrammedPod } from './pod-tables.ts';
+import type { PodTables, ProgrammedPod } from './pod-tables.ts';
 
 /**
  * The blocks of filters that the clsact qdiscs of all pod interfaces share. A new version of a program takes the place
@@ -30,10 +29,7 @@ export const podFilters = [
 export interface PodParts {
   readonly platform: Platform;
   readonly programs: Programs;
-  /** The map `pods`. */
-  readonly pods: ArrayMemory;
-  /** The map `pod_devices`. */
-  readonly devices: ArrayMemory;
+  readonly tables: PodTables;
 }
 
 /**
@@ -50,10 +46,10 @@ export class PodPrograms {
   /** The ids of the programs that this agent has attached, by name. */
   readonly #attachedIds = new Map<string, number>();
 
-  constructor({ platform, programs, pods, devices }: PodParts) {
+  constructor({ platform, programs, tables }: PodParts) {
     this.#platform = platform;
     this.#programs = programs;
-    this.#tables = new PodTables(pods, devices);
+    this.#tables = tables;
   }
 
   /**

@@ -32,6 +32,8 @@ export const podPlaces = 4096;
 export const podGatewayMac = '02:68:65:64:64:01';
 
 const setting = 'the size of the pod tables';
+/** The offsets of the number of a pod's limits in an entry. */
+const ratesAt = { pod: 32, device: 48 } as const;
 /** The fields of an entry that are written last: with an index of 0 the programs skip the entry. */
 const ifindexAt = { pod: 16, device: 0 } as const;
 
@@ -39,6 +41,8 @@ const ifindexAt = { pod: 16, device: 0 } as const;
 export class PodTables {
   readonly #pods: ArrayMemory;
   readonly #devices: ArrayMemory;
+  /** The numbers of the limits that were set, by address. */
+  readonly #rates = new Map<string, number>();
   /** The places in `pods` of each interface's entries. */
   readonly #placesOf = new Map<number, number[]>();
 
@@ -61,7 +65,7 @@ export class PodTables {
   /** Writes the entries of a pod in place of those of its interface and of its addresses. Throws NoRoom. */
   set(pod: ProgrammedPod): void {
     const { ifindex } = pod;
-    const entries = encodePodEntries(pod);
+    const entries = encodePodEntries(pod, this.#ratesFor(pod.addresses));
     const device = this.#devicePlace(ifindex);
     const places = entries.pods.map(({ address }) => this.#podPlace(address));
     if (device === undefined) throw new NoRoom('pod_devices', this.#devices.length, setting);
@@ -72,7 +76,7 @@ export class PodTables {
     for (const place of this.#placesOf.get(ifindex) ?? []) if (!kept.has(place)) this.#clear(place);
     entries.pods.forEach(({ bytes }, i) => {
       const place = places[i]!;
-      const owner = this.#podAt(place).ifindex;
+      const { ifindex: owner } = this.#podAt(place);
       if (owner !== 0 && owner !== ifindex) this.#forget(owner, place);
       this.#write(this.#pods, place, bytes, ifindexAt.pod);
     });
@@ -82,7 +86,7 @@ export class PodTables {
 
   /** Returns sentences about what differs from the entries that `set` writes. */
   problems(pod: ProgrammedPod): string[] {
-    const entries = encodePodEntries(pod);
+    const entries = encodePodEntries(pod, this.#ratesFor(pod.addresses));
     const problems: string[] = [];
     const device = this.#devicePlace(pod.ifindex);
     if (device === undefined || !hasEntry(this.#devices, device, entries.device)) {
@@ -110,6 +114,65 @@ export class PodTables {
   /** Returns true if an address has an entry or finds room for one. */
   hasRoom(address: string): boolean {
     return this.#podPlace(parseIp(address)!) !== undefined;
+  }
+
+  /**
+   * Sets the number of the limits of the pod with these addresses, 0 for none. It is kept for a pod whose
+   * interface is not known yet.
+   */
+  setRates(addresses: readonly string[], rates: number): void {
+    for (const address of addresses) {
+      this.#rates.set(address, rates);
+      const place = this.#liveEntry(address);
+      if (place === undefined) continue;
+      this.#writeWord(this.#pods, place * podSize + ratesAt.pod, rates);
+      const device = this.#devicePlace(this.#podAt(place).ifindex);
+      if (device === undefined) continue;
+      this.#writeWord(this.#devices, device * podDeviceSize + ratesAt.device, rates);
+    }
+  }
+
+  /** Forgets the limits of addresses, whose pods are gone or have none any more. */
+  removeRates(addresses: readonly string[]): void {
+    this.setRates(addresses, 0);
+    for (const address of addresses) this.#rates.delete(address);
+  }
+
+  /** Returns the number of the limits of a pod: those that were set, else those of an earlier agent; 0 for none. */
+  ratesOf(address: string): number {
+    const place = this.#liveEntry(address);
+    return this.#rates.get(address) ?? (place === undefined ? 0 : this.#podAt(place).rates);
+  }
+
+  /** Returns the addresses that have limits, with their numbers. */
+  limited(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const places of this.#placesOf.values()) {
+      for (const place of places) {
+        const { address, rates } = this.#podAt(place);
+        if (rates !== 0) found.set(formatIp(address), rates);
+      }
+    }
+    for (const [address, rates] of this.#rates) if (rates !== 0) found.set(address, rates);
+    return found;
+  }
+
+  #ratesFor(addresses: readonly string[]): number {
+    return addresses.map((address) => this.ratesOf(address)).find((rates) => rates !== 0) ?? 0;
+  }
+
+  /** Returns the place of the entry of an address; undefined without an entry. */
+  #liveEntry(address: string): number | undefined {
+    const place = this.#podPlace(parseIp(address)!);
+    return place !== undefined && this.#podAt(place).ifindex !== 0 ? place : undefined;
+  }
+
+  #writeWord(memory: ArrayMemory, at: number, value: number): void {
+    const bytes = memory.first(memory.length);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    if (view.getUint32(at, true) === value) return;
+    view.setUint32(at, value, true);
+    memory.wrote(at, 4);
   }
 
   #adopt(): void {
@@ -181,9 +244,10 @@ export class PodTables {
 }
 
 /** Returns the bytes of the entries of a pod. */
-function encodePodEntries({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod) {
+function encodePodEntries({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod, rates: number) {
   const link = {
     ifindex,
+    rates,
     mac: macBytes(mac),
     mtu: Math.min(mtu, 0xffff),
     kind: podKind[kind],
@@ -193,12 +257,12 @@ function encodePodEntries({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod)
     parsed.find((address) => isIpv4(address) === wanted) ?? new Uint8Array(16);
   const device = new Uint8Array(podDeviceSize);
   encodePodDevice(
-    { ...link, ipv4: of(true), ipv6: of(false), reserved: new Array(4).fill(0) },
+    { ...link, ipv4: of(true), ipv6: of(false), reserved: new Array(3).fill(0) },
     device,
   );
   const pods = parsed.map((address) => {
     const bytes = new Uint8Array(podSize);
-    encodePod({ address, ...link, reserved: new Array(8).fill(0) }, bytes);
+    encodePod({ address, ...link, reserved: new Array(7).fill(0) }, bytes);
     return { address, bytes };
   });
   return { device, pods };
