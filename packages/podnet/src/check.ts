@@ -7,6 +7,7 @@ import {
   type NetworkLink,
 } from '@heddle/netlink';
 import type { Platform } from '@heddle/sys';
+import { seesAllProcesses } from './namespace-paths.ts';
 import { visitPeers } from './peers.ts';
 import type { PodInterface } from './pod-settings.ts';
 
@@ -14,8 +15,11 @@ import type { PodInterface } from './pod-settings.ts';
 export interface PodInterfaceState {
   /** Sentences about what differs from its settings. */
   readonly problems: readonly string[];
-  /** False if no mount and no process leads to the pod's network namespace. */
-  readonly hasNamespace: boolean;
+  /**
+   * False if no mount and no process leads to the pod's network namespace; undefined if that is unknown: in a
+   * container, mounts and processes of the node may be hidden.
+   */
+  readonly hasNamespace: boolean | undefined;
 }
 
 /**
@@ -40,10 +44,17 @@ export function checkPodInterfaces<Pod extends PodInterface>(
   );
   const states = new Map<string, PodInterfaceState>();
   for (const link of found) {
-    const hasNamespace = !hidden.has(link);
-    const reason = "no mount and no process leads to the pod's network namespace";
-    const problems = hasNamespace ? link.problems : [...link.problems, reason];
-    states.set(link.name, { problems, hasNamespace });
+    const { name, problems } = link;
+    if (!hidden.has(link)) {
+      states.set(name, { problems, hasNamespace: true });
+      continue;
+    }
+    const isGone = seesAllProcesses(platform);
+    const reason = isGone
+      ? "no mount and no process leads to the pod's network namespace"
+      : 'the end in the pod cannot be checked: its network namespace is hidden from the agent';
+    const hasNamespace = isGone ? false : undefined;
+    states.set(name, { problems: [...problems, reason], hasNamespace });
   }
   for (const { name } of pods) {
     if (!states.has(name)) {

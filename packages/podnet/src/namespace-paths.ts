@@ -1,28 +1,39 @@
 import { isNetlinkError, type NetlinkSocket, NetworkNamespace, namespaceId } from '@heddle/netlink';
-import { type DirectoryEntry, type Platform, readDirectory, SysError } from '@heddle/sys';
+import {
+  decodeUtf8,
+  inodeOfFd,
+  openFile,
+  type Platform,
+  readDirectory,
+  readFile,
+  SysError,
+} from '@heddle/sys';
 
-/** The folders in which container runtimes mount network namespaces. */
-const namespaceFolders = ['/run/netns', '/var/run/netns', '/run/docker/netns'];
+/** The inode number of the first PID namespace (linux/proc_ns.h), whose /proc shows all processes. */
+const firstPidNamespace = 0xef_ff_ff_fcn;
 
 /** Returns the paths that may lead to namespaces of pods: mounts first, then processes. */
 export function* namespacePaths(platform: Platform): Generator<string> {
-  for (const folder of namespaceFolders) {
-    for (const name of namesIn(platform, folder, 'file')) yield `${folder}/${name}`;
+  // Runtimes mount namespaces where they want, e.g. in /run/netns or in a directory of their own.
+  const mounts = decodeUtf8(readFile(platform, '/proc/thread-self/mountinfo'));
+  for (const line of mounts.split('\n')) {
+    const [, , , root, path] = line.split(' ');
+    if (root?.startsWith('net:[') && path !== undefined) yield unescapePath(path);
   }
-  for (const pid of namesIn(platform, '/proc', 'directory')) {
-    if (/^\d+$/.test(pid)) yield `/proc/${pid}/ns/net`;
+  for (const { name } of readDirectory(platform, '/proc')) {
+    if (/^\d+$/.test(name)) yield `/proc/${name}/ns/net`;
   }
 }
 
-function namesIn(platform: Platform, folder: string, kind: DirectoryEntry['kind']): string[] {
-  try {
-    return readDirectory(platform, folder)
-      .filter((entry) => entry.kind === kind)
-      .map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof SysError) return [];
-    throw error;
-  }
+/** Returns a path of proc_pid_mountinfo(5), which has octal numbers in place of some characters. */
+function unescapePath(path: string): string {
+  return path.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+/** Returns true unless this process is in a container, in which not all processes of the node are visible. */
+export function seesAllProcesses(platform: Platform): boolean {
+  using namespace = openFile(platform, '/proc/self/ns/pid');
+  return inodeOfFd(platform, namespace.fd) === firstPidNamespace;
 }
 
 /** Opens a namespace. Returns undefined if its process or mount is gone. */

@@ -9,7 +9,7 @@ import type { PodsDatapath } from './datapath.ts';
 import type { PodNetwork } from './pod-network.ts';
 import type { AttachmentEntry, CheckedAttachment, RemovedAttachment } from './status.ts';
 
-/** A pod's object may arrive this much later than the call of the runtime. */
+/** A pod's object, and its first process, may appear this much later than the call of the runtime. */
 const youngMs = 60_000;
 
 export interface PodControlOptions {
@@ -64,8 +64,8 @@ function collectAll(options: PodControlOptions, { dryRun = false }: Params): Rem
   const oldMs = platform.wallTimeMs() - youngMs;
   return network.attachments.flatMap((attachment) => {
     const isYoung = attachment.addedMs !== undefined && attachment.addedMs > oldMs;
-    const isKnown = isYoung || isPod(attachment, names);
-    const reason = goneReason(states.get(attachment.name)!, isKnown);
+    const state = states.get(attachment.name)!;
+    const reason = isYoung ? undefined : goneReason(state, isPod(attachment, names));
     if (reason === undefined) return [];
     if (!dryRun) network.disconnect(attachment, reason);
     return [{ ...entryOf(attachment), reason }];
@@ -79,7 +79,9 @@ function statesOf({ platform, network, mtu }: PodControlOptions) {
 }
 
 function goneReason({ hasNamespace }: PodInterfaceState, isKnown: boolean): string | undefined {
-  if (!hasNamespace) return 'its network namespace is gone: no mount and no process leads to it';
+  // In a container the agent may not see the namespaces of pods that run.
+  if (hasNamespace === false)
+    return 'its network namespace is gone: no mount and no process leads to it';
   return isKnown ? undefined : 'its pod is gone: the API server has none of this name on this node';
 }
 
