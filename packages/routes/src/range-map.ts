@@ -2,13 +2,13 @@ import { isIpv4, parseCidr, parseIp } from '@heddle/sys';
 
 /** An address or a range in the form of a key: the bits of its prefix, as one character for each byte. */
 function keyOf(bytes: Uint8Array, prefixLength: number): string {
-  let text = '';
-  for (let bit = 0; bit < prefixLength; bit += 8) {
-    const bits = prefixLength - bit;
-    const byte = bytes[bit >> 3]!;
-    text += String.fromCharCode(bits >= 8 ? byte : byte & (0xff << (8 - bits)));
-  }
-  return text;
+  const whole = prefixLength >> 3;
+  const text = String.fromCharCode.apply(
+    undefined,
+    bytes.subarray(0, whole) as unknown as number[],
+  );
+  const rest = prefixLength & 7;
+  return rest === 0 ? text : text + String.fromCharCode(bytes[whole]! & (0xff << (8 - rest)));
 }
 
 /**

@@ -33,6 +33,12 @@ export class RemoteNodes {
   /** The reasons why the newest versions of Nodes cannot be used. */
   readonly #invalid = new Map<string, string>();
   readonly #rows = new Map<string, { readonly row: RemoteNode; readonly text: string }>();
+  /** The rows as last computed, with what each depends on besides the facts about this node. */
+  readonly #computed = new Map<
+    string,
+    { readonly node: NodeRecord; readonly problems: string; readonly row: RemoteNode }
+  >();
+  #facts = '';
   #underlay: Underlay = { addresses: [], routes: [] };
 
   constructor(options: RemoteNodesOptions) {
@@ -70,19 +76,25 @@ export class RemoteNodes {
 
   /** Takes changes of Nodes. An invalid one leaves the last good version, and is a problem of the row. */
   apply(changes: readonly ObjectChange<NodeRecord>[]): RemoteNodeChanges {
+    let isRelevant = false;
     for (const change of changes) {
       const { name } = change.op === 'set' ? change.object : change;
+      const wasInvalid = this.#invalid.has(name);
       if (change.op === 'invalid') this.#invalid.set(name, change.reason);
       else this.#invalid.delete(name);
+      const before = this.#nodes.get(name);
       if (change.op === 'set') this.#nodes.set(name, change.object);
       else if (change.op === 'delete') this.#nodes.delete(name);
+      const after = this.#nodes.get(name);
+      isRelevant ||= change.op === 'invalid' || wasInvalid || !hasSamePaths(before, after);
     }
-    return this.#update();
+    return isRelevant ? this.#update() : { upserted: [], removed: [] };
   }
 
   /** Takes this node's addresses and routes. */
   setUnderlay(underlay: Underlay): RemoteNodeChanges {
     this.#underlay = underlay;
+    this.#computed.clear();
     return this.#update();
   }
 
@@ -90,14 +102,19 @@ export class RemoteNodes {
     const upserted: RemoteNode[] = [];
     const rows = this.#compute();
     for (const row of rows) {
+      const known = this.#rows.get(row.key);
+      if (known?.row === row) continue;
       const text = JSON.stringify(row);
-      if (this.#rows.get(row.key)?.text === text) continue;
+      if (known?.text === text) continue;
       this.#rows.set(row.key, { row, text });
       upserted.push(row);
     }
     const present = new Set(rows.map(({ key }) => key));
     const removed = [...this.#rows.keys()].filter((key) => !present.has(key));
-    for (const key of removed) this.#rows.delete(key);
+    for (const key of removed) {
+      this.#rows.delete(key);
+      this.#computed.delete(key);
+    }
     return { upserted, removed };
   }
 
@@ -112,13 +129,26 @@ export class RemoteNodes {
       .filter(({ name }) => name !== nodeName)
       .sort((a, b) => (a.name < b.name ? -1 : 1));
     const refused = this.#refusedRanges(others);
-    const rows = others.map((node) => remoteNode(node, refused, paths));
+    const facts = JSON.stringify([paths.own, paths.routers]);
+    if (facts !== this.#facts) this.#computed.clear();
+    this.#facts = facts;
+    const rows = others.map((node) => this.#rowOf(node, refused, paths));
     for (const [key, reason] of this.#invalid) {
       const at = rows.findIndex((row) => row.key === key);
       if (at < 0) rows.push({ key, addresses: [], ranges: [], paths: [], problems: [reason] });
       else rows[at] = { ...rows[at]!, problems: [reason, ...rows[at]!.problems] };
     }
     return rows.filter(({ key }) => key !== nodeName);
+  }
+
+  /** Returns the row of a node: the one before, if nothing that it depends on has changed. */
+  #rowOf(node: NodeRecord, refused: RefusedRanges, paths: PathFacts): RemoteNode {
+    const problems = node.podCIDRs.map((range) => refused.get(`${node.name} ${range}`)).join();
+    const before = this.#computed.get(node.name);
+    if (before?.node === node && before.problems === problems) return before.row;
+    const row = remoteNode(node, refused, paths);
+    this.#computed.set(node.name, { node, problems, row });
+    return row;
   }
 
   /** Returns why ranges cannot be used, by node and range. This node comes first, then the others by name. */
@@ -209,4 +239,12 @@ function routerOf(range: string): string | undefined {
   const bytes = address.slice();
   bytes[15]! |= 1;
   return formatIp(bytes);
+}
+
+/** Returns true if two versions of a Node make the same rows. Most changes of Nodes are of other fields. */
+function hasSamePaths(a: NodeRecord | undefined, b: NodeRecord | undefined): boolean {
+  if (!a || !b) return a === b;
+  const facts = ({ nodeIPs, podCIDRs, problems }: NodeRecord) =>
+    JSON.stringify([nodeIPs, podCIDRs, problems]);
+  return facts(a) === facts(b);
 }
