@@ -113,7 +113,7 @@ describe('the rights of the DaemonSet with network: true', { skip, timeout: 120_
     const reuse = one.enter(() => readFileSync('/proc/sys/net/ipv4/tcp_tw_reuse', 'utf8').trim());
     assert.equal(reuse, '1', 'settings of pods are written');
     for (const pod of [one, two]) await lab.lab.removePodBy(runtime, pod);
-    const links = lab.node.configure((socket) => listLinks(socket)).map(({ name }) => name);
+    const links = lab.node.configure(listLinks).map(({ name }) => name);
     assert.deepEqual(
       links.filter((name) => name.startsWith('hd')),
       [],
@@ -141,6 +141,22 @@ describe('the rights of the DaemonSet with network: true', { skip, timeout: 120_
       child.kill();
     }
     await lab.lab.removePodBy(runtime, other);
+  });
+
+  it('suffice for cleanup while the agent runs', async () => {
+    const runtime = await lab.untilReady(running!);
+    const pod = await lab.lab.addPodBy(runtime, lab.node, 'last');
+    const cni = ['--cni-bin-dir', lab.binDir, '--cni-config-dir', lab.configDir];
+    const args = ['cleanup', '--force', '--pods', '--bpffs', '/run/bpffs', ...cni];
+    const output = await running!.heddle(...args);
+    const interfaces = [`interface ${pod.nodeLink} of default/last`, 'interface heddle0'];
+    const files = [`${lab.configDir}/05-heddle.conflist`, `${lab.binDir}/heddle-cni`];
+    for (const removed of [...files, ...interfaces]) {
+      assert.ok(output.includes(`removed ${removed}\n`), output);
+    }
+    const links = lab.node.configure(listLinks).map(({ name }) => name);
+    assert.deepEqual(links.sort(), ['eth0', 'lo']);
+    lab.lab.removePod(pod);
   });
 
   for (const [what, without, message] of [

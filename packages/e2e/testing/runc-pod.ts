@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { KubernetesObject } from '@heddle/deploy';
 
@@ -56,6 +57,8 @@ export interface RuncPodOptions {
 export class RuncPod {
   readonly #process: ChildProcess;
   readonly #ended: Promise<unknown>;
+  readonly #root: string;
+  readonly #id = `heddle-${process.pid}-${Date.now()}`;
   /** The output of the agent. */
   output = '';
 
@@ -68,8 +71,8 @@ export class RuncPod {
     const { template } = kind('DaemonSet').spec as unknown as { template: { spec: PodSpec } };
     const bundle = bundleOf(template.spec, options);
     writeFileSync(`${folder}/config.json`, JSON.stringify(bundle));
-    const root = `${folder}/runc`;
-    const id = `heddle-${process.pid}-${Date.now()}`;
+    this.#root = `${folder}/runc`;
+    const [root, id] = [this.#root, this.#id];
     this.#process = spawn('runc', ['--root', root, 'run', '--bundle', folder, id], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -85,6 +88,15 @@ export class RuncPod {
 
   get hasEnded(): boolean {
     return this.#process.exitCode !== null;
+  }
+
+  /** Runs `heddle ARGS` in the container, as `kubectl exec` does, and returns its output. */
+  async heddle(...args: readonly string[]): Promise<string> {
+    const command = [process.execPath, program, ...args];
+    const child = spawn('runc', ['--root', this.#root, 'exec', this.#id, ...command], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    return await text(child.stdout);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
