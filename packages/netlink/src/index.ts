@@ -33,6 +33,7 @@ export {
   addNeighbour,
   addProxyNeighbour,
   listNeighbours,
+  listProxyNeighbours,
   type Neighbour,
   type NewNeighbour,
   removeNeighbour,

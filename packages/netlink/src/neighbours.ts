@@ -64,6 +64,20 @@ export function removeNeighbour(socket: NetlinkSocket, link: number, address: st
   return removed(() => socket.request(writer, what), 'ENOENT');
 }
 
+/** Returns the addresses of others for which the node answers on a link. Throws NetlinkError. */
+export function listProxyNeighbours(socket: NetlinkSocket, link: number): string[] {
+  return [AF_INET, AF_INET6].flatMap((family) => {
+    const header = neighbourHeader(family, 0, 0, NTF_PROXY);
+    const writer = new MessageWriter(RTM_GETNEIGH).header(header);
+    return [...socket.dump(writer, 'list addresses that the node answers for')].flatMap(
+      (message) => {
+        const neighbour = readNeighbour(message);
+        return neighbour?.link === link ? [neighbour.address] : [];
+      },
+    );
+  });
+}
+
 /**
  * Makes the node answer for an address of others on a link: to ARP, and, if the link's setting `proxy_ndp` is on, to
  * neighbour discovery. One that it answers for already is fine. Throws NetlinkError.

@@ -2,6 +2,7 @@ import {
   addProxyNeighbour,
   listAddresses,
   listLinks,
+  listProxyNeighbours,
   type NetlinkSocket,
   removeProxyNeighbour,
   Sysctls,
@@ -60,6 +61,22 @@ export function leaveBridges(
   address: string,
 ): void {
   for (const { link } of withAddress(bridges, address)) removeProxyNeighbour(node, link, address);
+}
+
+/**
+ * Ends what answerOnBridges does for the addresses for which `isLeft` returns true, such as those of pods that ended
+ * while no agent ran. Throws NetlinkError.
+ */
+export function leaveBridgesWhere(
+  node: NetlinkSocket,
+  bridges: readonly RangeBridge[],
+  isLeft: (address: string) => boolean,
+): void {
+  for (const link of new Set(bridges.map((bridge) => bridge.link))) {
+    for (const address of listProxyNeighbours(node, link)) {
+      if (isLeft(address)) removeProxyNeighbour(node, link, address);
+    }
+  }
 }
 
 function withAddress(bridges: readonly RangeBridge[], address: string): readonly RangeBridge[] {

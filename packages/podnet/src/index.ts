@@ -1,6 +1,12 @@
 export { addressesOfOthers } from './addresses-of-others.ts';
 export { bigTcpSize } from './big-tcp.ts';
-export { answerOnBridges, leaveBridges, listRangeBridges, type RangeBridge } from './bridges.ts';
+export {
+  answerOnBridges,
+  leaveBridges,
+  leaveBridgesWhere,
+  listRangeBridges,
+  type RangeBridge,
+} from './bridges.ts';
 export { checkPodInterfaces, type PodInterfaceState } from './check.ts';
 export { congestionControl, setCongestionControl } from './congestion-control.ts';
 export { changeMtu } from './mtu.ts';

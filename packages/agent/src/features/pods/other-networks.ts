@@ -4,6 +4,7 @@ import {
   addressesOfOthers,
   answerOnBridges,
   leaveBridges,
+  leaveBridgesWhere,
   listRangeBridges,
   type RangeBridge,
 } from '@heddle/podnet';
@@ -58,9 +59,8 @@ export class OtherNetworks implements Disposable {
     this.#lookedMs = nowMs();
     this.#attempt(() => {
       this.#readAddresses();
-      this.#bridges = listRangeBridges(this.#options.node);
+      this.#readBridges();
     });
-    for (const attachment of this.#options.own()) this.add(attachment);
   }
 
   /** Called before an address is given away. */
@@ -100,6 +100,15 @@ export class OtherNetworks implements Disposable {
       events.add('info', 'agent', 'pods', message);
     }
     this.#addresses = others;
+  }
+
+  #readBridges(): void {
+    const { node, pool, own } = this.#options;
+    this.#bridges = listRangeBridges(node);
+    const attachments = own();
+    const mine = new Set(attachments.flatMap(({ addresses }) => addresses));
+    leaveBridgesWhere(node, this.#bridges, (each) => pool.has(each) && !mine.has(each));
+    for (const attachment of attachments) this.add(attachment);
   }
 
   /** Does work on links of others, which may vanish at any moment: that must not stop Heddle's own work. */
