@@ -135,7 +135,12 @@ export class Datapath implements Disposable {
       contents.array(maps.get('pods')),
       contents.array(maps.get('pod_devices')),
     );
-    this.pods = new PodPrograms({ platform, programs: this.programs, tables });
+    this.pods = new PodPrograms({
+      platform,
+      programs: this.programs,
+      tables,
+      endFlows: (addresses) => this.nat.endFlowsOf(addresses),
+    });
     const rates = opened.use(new MappedArray(maps.get('pod_rates')));
     this.bandwidth = new PodRates(rates, tables);
     this.drops = opened.use(

@@ -1,6 +1,6 @@
 import type { BpfMap, Mapping } from '@heddle/ebpf';
 import type { TunnelEnds } from '@heddle/services';
-import { allOrNothing, type Platform, parseIp } from '@heddle/sys';
+import { allOrNothing, formatIp, type Platform, parseIp } from '@heddle/sys';
 import { ProgrammedFields, type ProgrammedMap } from '../core/audit.ts';
 import type { DatapathMaps } from '../core/datapath-maps.ts';
 import type { ReasonCount } from '../core/drop-reasons.ts';
@@ -10,7 +10,7 @@ import { evictionCounts, invalidSegmentCounts } from '../events/flow-events.ts';
 import { ctEntrySize, ctTableCodec, decodeCtEntry, decodeCtTable } from '../generated/abi.ts';
 import type { AddressRoles, AddressUse } from '../services/address-roles.ts';
 import { type PortRange, unansweredLimit } from './flow-options.ts';
-import { type FlowEntry, readFlows } from './flows.ts';
+import { type FlowEntry, masqueradedFlowsOf, readFlows } from './flows.ts';
 import { type PortUse, portsByDestination } from './nat-ports.ts';
 import { type DefaultSources, NatSources } from './nat-sources.ts';
 
@@ -199,6 +199,16 @@ export class FlowTable implements Disposable {
       if (program.testRun({ data: new Uint8Array(64), context }).returnValue === 1) return true;
     }
     return false;
+  }
+
+  /** Ends the masqueraded flows of pods with these addresses of 16 bytes. Throws SysError. */
+  endFlowsOf(addresses: readonly Uint8Array[]): void {
+    if (this.used === 0) return;
+    const clients = new Set(addresses.map(keyText));
+    const texts = new Set(addresses.map(formatIp));
+    for (const number of masqueradedFlowsOf(this.#copy(), clients)) {
+      this.endFlow(number, (flow) => flow.forwarding === 'masquerade' && texts.has(flow.client));
+    }
   }
 
   #run(program: string): void {

@@ -1,6 +1,12 @@
 import { formatEndpoint, formatIp } from '@heddle/sys';
-import { wordOf } from '../core/keyed-map.ts';
-import { type CtEntry, ctEntrySize, ctState, decodeCtEntry } from '../generated/abi.ts';
+import { keyText, wordOf } from '../core/keyed-map.ts';
+import {
+  type CtEntry,
+  ctEntryCodec,
+  ctEntrySize,
+  ctState,
+  decodeCtEntry,
+} from '../generated/abi.ts';
 import { secondsOf } from './flow-options.ts';
 
 /**
@@ -61,6 +67,8 @@ export const flowStates = (of?: FlowEntry['protocol']): string[] => [
   ),
 ];
 
+const fields = ctEntryCodec.offsets;
+
 // These masks are in abi.h: CT_SEEN_MASK, CT_STATE_MASK, CT_SNAT_MASK, CT_UNCONFIRMED, CT_TUNNELLED.
 const seenMask = 0xffff;
 const stateOf = (stateWord: number) => (stateWord >>> 16) & 0xf;
@@ -95,6 +103,23 @@ export function* readFlows(
     const entry = entryOf(flow, known, nowTicks, addressOf(snatIndexOf(flow.stateWord)));
     yield { number: at / ctEntrySize, ...entry };
   }
+}
+
+/**
+ * Returns the numbers of the masqueraded flows of clients with these addresses of 16 bytes, among entries of
+ * `nat_flows`. Decodes only the fields that it needs: a table can have a million entries.
+ */
+export function masqueradedFlowsOf(bytes: Uint8Array, clients: ReadonlySet<string>): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const numbers: number[] = [];
+  for (let at = 0; at + ctEntrySize <= bytes.length; at += ctEntrySize) {
+    const stateWord = view.getUint32(at + fields.stateWord, true);
+    if (protocolOfState(stateWord) === undefined || snatIndexOf(stateWord) === 0) continue;
+    if (view.getUint32(at + fields.backendId, true) !== 0) continue;
+    const client = at + fields.client;
+    if (clients.has(keyText(bytes.subarray(client, client + 16)))) numbers.push(at / ctEntrySize);
+  }
+  return numbers;
 }
 
 /** A map's elements: keys and values. */

@@ -152,6 +152,19 @@ for (const end of ['v4', 'v6'] as const) {
       });
     });
 
+    test('connections of a removed pod end, and those of others go on', () => {
+      const all = masqueradedProtocols.flatMap((protocol) =>
+        [0, 1].map((pod) => connection({ protocol, pod })),
+      );
+      const seen = all.map((each) => stage.begin(each));
+      world.datapath.pods.remove(world.of(world.pod(1)).ifindex);
+      all.forEach((each, i) => {
+        const { verdict } = stage.node.ingress(stage.reply(each, seen[i]!));
+        assert.equal(verdict, each.pod === 0 ? 'send' : 'pass', `${each.protocol} ${each.pod}`);
+      });
+      world.servePods();
+    });
+
     test('destinations that are excluded see the address of the pod', () => {
       for (const protocol of masqueradedProtocols) {
         const each = connection({ protocol, to: excluded[end] });

@@ -30,6 +30,8 @@ export interface PodParts {
   readonly platform: Platform;
   readonly programs: Programs;
   readonly tables: PodTables;
+  /** Ends the flows of pods to the outside, by their addresses of 16 bytes. */
+  readonly endFlows: (addresses: readonly Uint8Array[]) => void;
 }
 
 /**
@@ -40,13 +42,15 @@ export class PodPrograms {
   readonly #platform: Platform;
   readonly #programs: Programs;
   readonly #tables: PodTables;
+  readonly #endFlows: PodParts['endFlows'];
   #attaches = false;
   /** True when the agent has named a pod. Until then the interfaces keep the program of an earlier agent. */
   #isUsed = false;
   /** The ids of the programs that this agent has attached, by name. */
   readonly #attachedIds = new Map<string, number>();
 
-  constructor({ platform, programs, tables }: PodParts) {
+  constructor({ platform, programs, tables, endFlows }: PodParts) {
+    this.#endFlows = endFlows;
     this.#platform = platform;
     this.#programs = programs;
     this.#tables = tables;
@@ -83,16 +87,17 @@ export class PodPrograms {
     ]);
   }
 
-  /** Removes the entries of an interface; the programs go with the interface. A missing one is fine. */
+  /**
+   * Removes the entries of an interface; the programs go with the interface. A missing one is fine. The next pod with
+   * the address must not get replies to this one, nor count for its share of ports, so the flows end. Throws SysError.
+   */
   remove(ifindex: number): void {
-    this.#tables.remove(ifindex);
+    this.#remove([ifindex]);
   }
 
-  /** Removes the entries of all other interfaces. */
+  /** Removes the entries of all other interfaces. Throws SysError. */
   prune(ifindexes: ReadonlySet<number>): void {
-    for (const ifindex of [...this.#tables.ifindexes]) {
-      if (!ifindexes.has(ifindex)) this.#tables.remove(ifindex);
-    }
+    this.#remove([...this.#tables.ifindexes].filter((ifindex) => !ifindexes.has(ifindex)));
   }
 
   /** Returns true if an address finds room in the map. */
@@ -140,6 +145,12 @@ export class PodPrograms {
     if (!this.#isUsed) return [];
     const attached = this.detached().length === 0;
     return podFilters.map(({ program: hook }) => ({ hook, attached }));
+  }
+
+  #remove(ifindexes: readonly number[]): void {
+    const addresses = ifindexes.flatMap((ifindex) => this.#tables.addressesOf(ifindex));
+    for (const ifindex of ifindexes) this.#tables.remove(ifindex);
+    if (addresses.length > 0) this.#endFlows(addresses);
   }
 
   /** Returns the existing interfaces that lack the blocks of filters. */

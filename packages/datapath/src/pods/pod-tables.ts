@@ -101,6 +101,11 @@ export class PodTables {
     return problems;
   }
 
+  /** Returns the addresses of the pod at an interface. */
+  addressesOf(ifindex: number): Uint8Array[] {
+    return (this.#placesOf.get(ifindex) ?? []).map((place) => this.#podAt(place).address);
+  }
+
   /** Removes the entries of an interface; a missing one is fine. */
   remove(ifindex: number): void {
     for (const place of this.#placesOf.get(ifindex) ?? []) this.#clear(place);
