@@ -174,6 +174,13 @@ export class MemoryDatapath implements NodeDatapath, FeaturesDatapath {
     setMasquerade() {},
   };
 
+  readonly bandwidth: FeaturesDatapath['bandwidth'] = {
+    set() {},
+    remove() {},
+    prune() {},
+    setPaced() {},
+  };
+
   readonly integrity = new MemoryIntegrity();
 
   released = false;

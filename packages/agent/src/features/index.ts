@@ -1,4 +1,6 @@
 import type { FeatureDefinition } from '../feature.ts';
+import { bandwidthFeature } from './bandwidth/bandwidth.ts';
+import type { BandwidthDatapath } from './bandwidth/datapath.ts';
 import type { FlowsDatapath } from './flows/datapath.ts';
 import { flowsFeature } from './flows/flows.ts';
 import type { NodeRoutesDatapath } from './node-routes/datapath.ts';
@@ -16,7 +18,11 @@ import type { ServicesStatus } from './services/status.ts';
 export type FeaturesStatus = ServicesStatus & NodeRoutesStatus & PodsStatus;
 
 /** The datapath as all features need it. */
-export type FeaturesDatapath = ServicesDatapath & FlowsDatapath & NodeRoutesDatapath & PodsDatapath;
+export type FeaturesDatapath = ServicesDatapath &
+  FlowsDatapath &
+  NodeRoutesDatapath &
+  PodsDatapath &
+  BandwidthDatapath;
 
 /** All features, in the order in which the agent runs them. A new feature is one entry. */
 export const allFeatures: readonly FeatureDefinition<FeaturesDatapath>[] = [
@@ -25,4 +31,5 @@ export const allFeatures: readonly FeatureDefinition<FeaturesDatapath>[] = [
   ownNodeFeature,
   nodeRoutesFeature,
   podsFeature,
+  bandwidthFeature,
 ];
