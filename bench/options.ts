@@ -15,12 +15,14 @@ import { floods } from './cases/floods.ts';
 import { machine } from './cases/machine.ts';
 import { memory } from './cases/memory.ts';
 import { packets } from './cases/packets.ts';
+import { podsCases } from './cases/pods.ts';
 import { ports } from './cases/ports.ts';
 import { wrk } from './cases/wrk.ts';
 
 /** In the order in which they are reported. */
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
+  ...podsCases,
   ...[outsideConnect, outsideExchange, packets, ports, floods],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle, machine],
 ];
@@ -45,7 +47,7 @@ export const usage = `npm run bench -- [--quick] [--case NAME]... [--beside FILE
   --publish      also write the chart to docs/bench.svg
 
 Cases:
-${allCases.map(({ name, about }) => `  ${name.padEnd(17)} ${about}`).join('\n')}
+${allCases.map(({ name, about }) => `  ${name.padEnd(19)} ${about}`).join('\n')}
 
 Example: npm run bench -- --quick --case connect`;
 

@@ -16,11 +16,19 @@ export interface Site {
   readonly protocol: 'TCP' | 'UDP';
   /** Those that can serve it. */
   readonly balancers: readonly BalancerName[];
+  /** True if Heddle is the network of the pods: its CNI plug-in connects those of its lab. */
+  readonly isNetwork?: boolean;
   /** Prepares a new lab beyond its options. */
   prepare(lab: Lab): void;
 }
 
-export type SiteName = 'east-west' | 'north-south' | 'one-armed';
+export type SiteName =
+  | 'east-west'
+  | 'north-south'
+  | 'one-armed'
+  | 'pods'
+  | 'pods-nodes'
+  | 'pods-world';
 
 export const nodeAddress = '192.0.2.1';
 /** Ports from here on are NodePorts, one for each service (--service-node-port-range). */
@@ -95,6 +103,30 @@ const oneArmed: Site = {
   },
 };
 
+/** Pods of one node, whose network is Heddle or the kernel's routing between veth pairs. */
+const pods: Site = {
+  ...eastWest,
+  balancers: ['heddle'],
+  isNetwork: true,
+};
+
+/** The same on two nodes with one link between them. */
+const podsNodes: Site = {
+  ...pods,
+  lab: { nodes: 2, podsPerNode: 3 },
+  backendPods: ['pod-2-2', 'pod-2-3'],
+  backendAddresses: ['10.244.2.2', '10.244.2.3'],
+};
+
+/** A pod connects to hosts beyond a router, which see an address of its node. */
+const podsWorld: Site = {
+  ...pods,
+  lab: { podsPerNode: 1, outside: 2 },
+  backendPods: ['outside-1', 'outside-2'],
+  backendAddresses: ['203.0.113.1', '203.0.113.2'],
+  balancers: ['heddle', 'nftables'],
+};
+
 /** The device of the one-armed site's underlay. */
 export const wireEnd = 'port1';
 
@@ -102,6 +134,9 @@ export const sites: Readonly<Record<SiteName, Site>> = {
   'east-west': eastWest,
   'north-south': northSouth,
   'one-armed': oneArmed,
+  pods,
+  'pods-nodes': podsNodes,
+  'pods-world': podsWorld,
 };
 
 /** Returns the address and port at which external clients reach the n-th service. */

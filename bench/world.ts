@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createLab, type Lab, removeStaleLabs } from '@heddle/lab';
+import { createLab, type Lab, type LabOptions, removeStaleLabs } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import type { Aim } from './catalog.ts';
 import { type Site, type SiteName, sites } from './sites.ts';
@@ -11,12 +11,15 @@ import type { Round, RoundResult, RoundVariant } from './traffic/client.ts';
 import { Sockets } from './traffic/sockets.ts';
 import type { Balancer, BalancerName } from './variants/balancer.ts';
 import { Heddle } from './variants/heddle.ts';
-import { iptables, nftables } from './variants/netfilter.ts';
+import { HeddleNetwork, prepareClient } from './variants/heddle-network.ts';
+import { iptables, masquerade, nftables } from './variants/netfilter.ts';
 
 /** A way for a client to reach a server, measured beside the others. */
 export interface Variant extends RoundVariant {
   readonly name: string;
 }
+
+const aims = ['service', 'any service', 'direct'] as const;
 
 /** The base of all ratios: direct traffic where there never was a rule or a program. */
 export const baseName = 'direct';
@@ -47,13 +50,14 @@ export class World implements Disposable {
     this.#sockets = new Sockets(platform);
     removeStaleLabs(platform);
     this.plain = this.#lab('plain');
-    this.heddleLab = this.#lab('heddle');
+    const { isNetwork } = this.#site;
+    this.heddleLab = this.#lab('heddle', isNetwork ? { podsPerNode: 0, podRoutes: false } : {});
     this.heddle = new Heddle(this.heddleLab, this.folder('heddle'), site);
     this.balancers = [
-      this.heddle,
+      isNetwork ? new HeddleNetwork(this.heddleLab, this.folder('network'), site) : this.heddle,
       ...(beside === undefined ? [] : [this.#other(site, beside)]),
       iptables(this.#lab('iptables'), site),
-      nftables(this.#lab('nftables'), site),
+      (isNetwork ? masquerade : nftables)(this.#lab('nftables'), site),
     ].filter(({ name }) => name === 'other' || this.#site.balancers.includes(name));
   }
 
@@ -87,7 +91,9 @@ export class World implements Disposable {
         skipped.set(name, why);
         continue;
       }
-      for (const kind of ['service', 'any service', 'direct'] as const) {
+      // Pods of the world are no backends of services.
+      const kinds = this.#siteName === 'pods-world' ? (['direct'] as const) : aims;
+      for (const kind of kinds) {
         const aim: Aim = kind === 'direct' ? { kind } : { kind, count };
         variants.push(variant(`${name} ${kind}`, lab, client, aim));
       }
@@ -154,19 +160,15 @@ export class World implements Disposable {
     return new Heddle(this.#lab('other'), this.folder('other'), site, { build });
   }
 
-  #lab(name: string): Lab {
+  #lab(name: string, options: Partial<LabOptions> = {}): Lab {
     const lab = createLab(this.platform, {
       ...this.#site.lab,
+      ...options,
       name: `bench-${this.#siteName}-${name}-${process.pid}`,
     });
     this.#labs.push(lab);
     this.#site.prepare(lab);
-    for (const place of [...lab.pods, ...lab.outside]) {
-      // Tens of thousands of finished connections would otherwise wait in each pod, where they
-      // slow down the choice of a port, and lead to rejections behind a masquerade.
-      place.setSysctl('net/ipv4/tcp_max_tw_buckets', 0);
-      place.setSysctl('net/ipv4/ip_local_port_range', '10240 65000');
-    }
+    for (const place of [...lab.pods, ...lab.outside]) prepareClient(place);
     return lab;
   }
 

@@ -3,12 +3,14 @@ import type { Variant, World } from '../world.ts';
 import type { Row } from './case.ts';
 
 export interface LatencyPlan {
-  readonly kind: 'connect' | 'exchange';
+  readonly kind: 'connect' | 'exchange' | 'transfer';
   readonly case: string;
   readonly size: number;
   readonly rounds: number;
   readonly blocks: number;
   readonly blockSize: number;
+  /** The congestion control that the client chooses. Default: the pod's. */
+  readonly congestionControl?: string;
 }
 
 /** Measured, but not counted: compiles the code and fills the caches. */
@@ -20,13 +22,17 @@ export async function measureLatency(
   variants: readonly Variant[],
   plan: LatencyPlan,
 ): Promise<Row[]> {
-  const { kind, blocks, blockSize } = plan;
+  const { kind, blocks, blockSize, congestionControl } = plan;
+  const choice = congestionControl === undefined ? {} : { congestionControl };
   const perRound: number[][] = variants.map(() => []);
   const ratios: number[][] = variants.map(() => []);
   const tailRatios: number[][] = variants.map(() => []);
   const all: number[][] = variants.map(() => []);
   for (let round = -warmUpRounds; round < plan.rounds; round++) {
-    const samples = await world.round({ kind, blocks, blockSize, unmeasured: 4 }, variants);
+    const samples = await world.round(
+      { kind, blocks, blockSize, unmeasured: 4, ...choice },
+      variants,
+    );
     if (round < 0) continue;
     const base = samples[0]!;
     samples.forEach((values, v) => {

@@ -8,17 +8,19 @@ import { encodeSockaddr } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { type Aim, targets } from '../catalog.ts';
 import type { SiteName } from '../sites.ts';
-import { lastingRequest, request } from './messages.ts';
+import { lastingRequest, request, transferBytes, transferMark } from './messages.ts';
 import { Sockets } from './sockets.ts';
 
-/** One round: every variant makes this number of connections, or of exchanges on one open connection. */
+/** One round: every variant makes this number of connections, or of exchanges or transfers on one open connection. */
 export interface Round {
-  readonly kind: 'connect' | 'exchange';
+  readonly kind: 'connect' | 'exchange' | 'transfer';
   readonly variants: readonly RoundVariant[];
   readonly blocks: number;
   readonly blockSize: number;
   /** So many at the start of a block don't count: they find what the variant before has left. */
   readonly unmeasured: number;
+  /** The congestion control that the client's sockets choose. Default: the pod's. */
+  readonly congestionControl?: string;
 }
 
 export interface RoundVariant {
@@ -39,6 +41,7 @@ const aims = new Map<string, readonly Uint8Array[]>();
 const input = new Uint8Array(4096);
 const closing = encodeUtf8(request);
 const lasting = encodeUtf8(lastingRequest);
+const transfer = new Uint8Array(transferBytes).fill(transferMark);
 
 sockets.pinTo(Number(process.argv[2]));
 process.on('message', (round: Round) => process.send!(measure(round)));
@@ -46,7 +49,8 @@ process.on('disconnect', () => process.exit(0));
 process.send!('ready');
 
 function measure(round: Round): RoundResult {
-  return round.kind === 'connect' ? connectAll(round) : exchangeAll(round);
+  if (round.kind === 'connect') return connectAll(round);
+  return exchangeAll(round, round.kind === 'exchange' ? lasting : transfer);
 }
 
 function connectAll({ variants, blocks, blockSize, unmeasured }: Round): RoundResult {
@@ -72,9 +76,13 @@ function connectAll({ variants, blocks, blockSize, unmeasured }: Round): RoundRe
   return samples;
 }
 
-function exchangeAll({ variants, blocks, blockSize, unmeasured }: Round): RoundResult {
+function exchangeAll(
+  { variants, blocks, blockSize, unmeasured, congestionControl }: Round,
+  bytes: Uint8Array,
+): RoundResult {
   const open = variants.map((variant) => {
     const [fd] = openSockets(variant, 1);
+    if (congestionControl !== undefined) sockets.setCongestionControl(fd!, congestionControl);
     sockets.connect(fd!, pick(encoded(variant)));
     return fd!;
   });
@@ -84,7 +92,7 @@ function exchangeAll({ variants, blocks, blockSize, unmeasured }: Round): RoundR
       const fd = open[v]!;
       for (let i = 0; i < blockSize; i++) {
         const start = platform.monotonicNs();
-        sockets.send(fd, lasting);
+        sockets.send(fd, bytes);
         if (sockets.receive(fd, input) === 0) throw new Error('the server closed the connection');
         const end = platform.monotonicNs();
         if (i >= unmeasured) samples[v]!.push(Number(end - start) / 1000);

@@ -5,7 +5,7 @@ import { encodeUtf8 } from '@heddle/sys';
 import { EPOLLIN, Epoll } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 import { backendPort } from '../catalog.ts';
-import { lastingRequest, response } from './messages.ts';
+import { lastingRequest, response, transferBytes, transferMark } from './messages.ts';
 import { Sockets } from './sockets.ts';
 
 const [cpu, ...pods] = process.argv.slice(2);
@@ -13,7 +13,9 @@ const platform = nodePlatform();
 const sockets = new Sockets(platform);
 const epoll = new Epoll(platform);
 const listeners = new Set<number>();
-const input = new Uint8Array(4096);
+const input = new Uint8Array(1 << 18);
+/** The bytes that are missing of transfers, by connection. */
+const transfers = new Map<number, number>();
 const output = encodeUtf8(response);
 const lasts = lastingRequest.charCodeAt(0);
 
@@ -47,6 +49,16 @@ function serve(fd: number): void {
 function answer(connection: number): boolean {
   const got = sockets.receiveReady(connection, input);
   if (got === undefined) return false;
+  if (got > 0 && (transfers.has(connection) || input[0] === transferMark)) {
+    const left = (transfers.get(connection) ?? transferBytes) - got;
+    if (left > 0) {
+      transfers.set(connection, left);
+      return false;
+    }
+    transfers.delete(connection);
+    if (sockets.reply(connection, output)) return false;
+  }
+  transfers.delete(connection);
   if (got > 0 && sockets.reply(connection, output) && input[0] === lasts) return false;
   sockets.close(connection);
   return true;

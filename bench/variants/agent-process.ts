@@ -64,15 +64,18 @@ export class AgentProcess {
     return this.#socket;
   }
 
-  /** Waits until so many rows, and no others, are programmed, each with so many frontends. */
-  async programmed(rows: number, frontends = 1): Promise<void> {
+  /**
+   * Waits until so many rows, and no others, are programmed, each with so many frontends but for `others`, which
+   * are no services.
+   */
+  async programmed(rows: number, frontends = 1, others = 0): Promise<void> {
     const deadline = performance.now() + 120_000;
     for (;;) {
       if (this.#ended) throw new Error(`${this.#ended}: ${this.#lastLines()}`);
       const status = await agentStatus(this.#socket).catch(() => undefined);
       if (status?.source.complete && status.rows.done === rows && status.rows.pending === 0) {
         const services = status.datapath.maps.find(({ name }) => name === 'services');
-        if (services?.entries === rows * frontends) return;
+        if (services?.entries === (rows - others) * frontends) return;
       }
       if (performance.now() > deadline) {
         const state = JSON.stringify(status?.rows);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Lab, LabNode } from '@heddle/lab';
-import { services } from '../catalog.ts';
+import { podCidr, services } from '../catalog.ts';
 import type { SiteName } from '../sites.ts';
 import type { Balancer } from './balancer.ts';
 import { iptablesRules } from './iptables-rules.ts';
@@ -25,6 +25,21 @@ export function nftables(lab: Lab, site: SiteName): Balancer {
     // Measured: 0.3 s for 1,000, 3.7 s for 5,000, and not done after 170 s with 50,000.
     most: 10_000,
     why: 'loading takes minutes: the kernel numbers the anonymous maps of a table by going through all of them',
+  });
+}
+
+/** Masquerading of what pods send beyond the cluster, as a CNI plug-in writes it. */
+export function masquerade(lab: Lab): Balancer {
+  return netfilter(lab, 'nftables', {
+    command: ['nft', '-f', '-'],
+    rules: () => `table ip pods {
+  chain postrouting {
+    type nat hook postrouting priority 100
+    ip saddr ${podCidr} ip daddr != ${podCidr} masquerade
+  }
+}
+`,
+    most: 10,
   });
 }
 

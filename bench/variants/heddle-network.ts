@@ -1,0 +1,101 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cniPlugin } from '@heddle/assets';
+import { CniPlugin, type Lab, type LabHost, type LabNode } from '@heddle/lab';
+import { type SiteName, sites } from '../sites.ts';
+import { AgentProcess, sizeFlags, writeManifests } from './agent-process.ts';
+import type { Balancer } from './balancer.ts';
+
+const connectMs = 20_000;
+
+/** Heddle as the network of a lab whose pods it connects: an agent on each node. */
+export class HeddleNetwork implements Balancer {
+  readonly name = 'heddle';
+  readonly #lab: Lab;
+  readonly #folder: string;
+  readonly #site: SiteName;
+  readonly #plugin: CniPlugin;
+  #agents: AgentProcess[] = [];
+  #installed: number | undefined;
+
+  /** `folder` is for manifests, configurations, logs and sockets. */
+  constructor(lab: Lab, folder: string, site: SiteName) {
+    this.#lab = lab;
+    this.#folder = folder;
+    this.#site = site;
+    const path = `${folder}/heddle-cni`;
+    writeFileSync(path, cniPlugin(lab.nodes[0]!.platform.arch), { mode: 0o755 });
+    this.#plugin = new CniPlugin({ path, socketOf: ({ node }) => this.#cniSocket(node) });
+  }
+
+  get lab(): string {
+    return this.#lab.name;
+  }
+
+  async install(count: number): Promise<undefined> {
+    if (this.#installed === count) return;
+    await Promise.all(this.#agents.map((agent) => agent.stop()));
+    const manifests = `${this.#folder}/manifests-${count}`;
+    writeManifests(manifests, count, this.#site);
+    writeFileSync(`${manifests}/nodes.json`, nodeManifests(this.#lab.nodes));
+    this.#agents = this.#lab.nodes.map((node) => {
+      const folder = `${this.#folder}/${node.name}`;
+      mkdirSync(folder, { recursive: true });
+      const config = `${folder}/config.json`;
+      const socket = this.#cniSocket(node);
+      const cni = { binDir: `${folder}/bin`, configDir: `${folder}/net.d`, socket };
+      writeFileSync(config, JSON.stringify({ network: true, cni }));
+      return new AgentProcess(node, folder, { ...sizeFlags(count, 2), manifests, config });
+    });
+    // A row for each service, and for each other node.
+    const others = this.#lab.nodes.length - 1;
+    for (const agent of this.#agents) await agent.programmed(count + others, 1, others);
+    if (this.#lab.pods.length === 0) await this.#connect();
+    this.#installed = count;
+  }
+
+  /** Connects the pods of the site; the first two addresses of a node are those of its backends. */
+  async #connect(): Promise<void> {
+    const { backendPods, client } = sites[this.#site];
+    for (const name of [...backendPods, client]) {
+      const number = /^pod-(\d+)-/.exec(name)?.[1];
+      if (number === undefined) continue;
+      prepareClient(await this.#add(this.#lab.nodes[Number(number) - 1]!, name));
+    }
+  }
+
+  async #add(node: LabNode, name: string) {
+    const deadline = performance.now() + connectMs;
+    for (;;) {
+      try {
+        return await this.#lab.addPodBy(this.#plugin, node, name);
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+        await sleep(50);
+      }
+    }
+  }
+
+  #cniSocket(node: LabNode): string {
+    return `${this.#folder}/${node.name}/cni.sock`;
+  }
+}
+
+function nodeManifests(nodes: readonly LabNode[]): string {
+  const items = nodes.map(({ name, number, addresses }) => ({
+    ...{ apiVersion: 'v1', kind: 'Node', metadata: { name } },
+    spec: { podCIDRs: [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`] },
+    status: {
+      addresses: [addresses.v4, addresses.v6].map((address) => ({ type: 'InternalIP', address })),
+    },
+  }));
+  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+}
+
+/** Prepares a host that makes many connections. */
+export function prepareClient(place: LabHost): void {
+  // Tens of thousands of finished connections would otherwise wait in each pod, where they slow
+  // down the choice of a port, and lead to rejections behind a masquerade.
+  place.setSysctl('net/ipv4/tcp_max_tw_buckets', 0);
+  place.setSysctl('net/ipv4/ip_local_port_range', '10240 65000');
+}
