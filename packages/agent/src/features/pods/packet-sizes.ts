@@ -1,4 +1,4 @@
-import { listLinks, NetlinkSocket, type NetworkEvent } from '@heddle/netlink';
+import { listLinks, listRoutes, NetlinkSocket, type NetworkEvent } from '@heddle/netlink';
 import { bigTcpSize } from '@heddle/podnet';
 import type { Platform } from '@heddle/sys';
 import { onNetworkChange } from '../../node/network-news.ts';
@@ -46,7 +46,8 @@ export class PacketSizesWatch implements Disposable {
       ['links', 'routes', 'addresses'],
       (event: NetworkEvent) =>
         concernsNodeDevices(event, wanted, devices) ||
-        (event.kind === 'link' && event.link.kind === tunnelDevice),
+        (event.kind === 'link' && event.link.kind === tunnelDevice) ||
+        (event.kind === 'route' && event.route.encap !== undefined),
       () => {
         devices = findNodeDevices(platform, wanted).devices;
         this.#update(() => {
@@ -90,10 +91,14 @@ export class PacketSizesWatch implements Disposable {
     using socket = new NetlinkSocket(this.#platform);
     const links = listLinks(socket);
     const used = links.filter(({ index }) => external.has(index));
-    const tunnels = links.filter(({ kind }) => kind === tunnelDevice);
+    // A tunnel that leads to no node limits nothing.
+    const tunnelled = new Set(listRoutes(socket).flatMap(({ encap, link }) => (encap ? link : [])));
+    const tunnels = links.filter(
+      ({ kind, index }) => kind === tunnelDevice && tunnelled.has(index),
+    );
     return {
       mtus: used.map(({ mtu }) => mtu),
-      segmentSize: bigTcpSize(this.#settings.routing === 'native' ? used : [...used, ...tunnels]),
+      segmentSize: bigTcpSize([...used, ...tunnels]),
     };
   }
 }
