@@ -1,6 +1,6 @@
 // The path of a node from another pod network to Heddle, and back, with Debian's CNI plug-ins as the other network.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import {
@@ -63,6 +63,11 @@ class MigrationLab extends ManifestLab {
     return this.#folder(this.node, 'net.d');
   }
 
+  /** The directory of Heddle's configuration, which the container runtime does not read. */
+  get aside(): string {
+    return this.#folder(this.node, 'aside');
+  }
+
   get binDir(): string {
     return this.#folder(this.node, 'bin');
   }
@@ -75,9 +80,9 @@ class MigrationLab extends ManifestLab {
     return this.lab.outside[0]!;
   }
 
-  /** Starts the agent as the network of the first node, and waits until the container runtime finds it. */
+  /** Starts the agent as the network of the first node, of which the container runtime does not know yet. */
   async install(): Promise<void> {
-    const { configDir, binDir } = this;
+    const { aside: configDir, binDir } = this;
     const config = `${this.directory}/agent.yaml`;
     const cni = { binDir, configDir, socket: `${this.directory}/cni.sock` };
     writeFileSync(config, JSON.stringify({ network: true, cni }));
@@ -86,9 +91,16 @@ class MigrationLab extends ManifestLab {
     await this.until('the configuration', () => existsSync(`${configDir}/05-heddle.conflist`));
   }
 
+  /** Lets the container runtime find Heddle, or the old network again. */
+  offer(isOffered: boolean): void {
+    const path = `${this.configDir}/05-heddle.conflist`;
+    if (isOffered) copyFileSync(`${this.aside}/05-heddle.conflist`, path);
+    else rmSync(path);
+  }
+
   /** Runs `heddle cleanup` on the first node. */
   async cleanup(...args: readonly string[]): Promise<{ removed: string[]; left: string[] }> {
-    const { configDir, binDir } = this;
+    const { aside: configDir, binDir } = this;
     const places = ['--bpffs', this.node.bpffs, '--socket', this.socket];
     const directories = ['--cni-config-dir', configDir, '--cni-bin-dir', binDir];
     const child = this.node.spawn(
@@ -219,6 +231,8 @@ for (const type of ['bridge', 'ptp'] as const) {
     it('the connections go on when Heddle is installed, and new pods come from it', async () => {
       await lab.install();
       assertConnected();
+      assert.equal(lab.runtimes[0]!.network, 'old');
+      lab.offer(true);
       assert.equal(lab.runtimes[0]!.network, 'heddle');
       added = await lab.addPod(node, 'added');
       assert.match(added.nodeLink, /^hd/);
@@ -255,8 +269,9 @@ for (const type of ['bridge', 'ptp'] as const) {
     });
 
     it('without the configuration, pods of Heddle stay until they are removed', async () => {
+      lab.offer(false);
       const { removed, left } = await lab.cleanup('--force');
-      assert.ok(removed.includes(`${lab.configDir}/05-heddle.conflist`), `${removed}`);
+      assert.ok(removed.includes(`${lab.aside}/05-heddle.conflist`), `${removed}`);
       assert.deepEqual(left, [`${added!.nodeLink} of default/added`]);
       assert.equal(lab.runtimes[0]!.network, 'old');
       assertReachEachOther([old!, added!]);
