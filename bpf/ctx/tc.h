@@ -27,9 +27,10 @@ INLINE long store_bytes(context *ctx, __u32 offset, const void *from, __u32 size
 }
 
 /*
- * Adds the difference that writes have made to the sum of the packet's bytes, where the interface
- * has summed them (CHECKSUM_COMPLETE). Other writes cancel out: those of IPv4 headers, and of
- * addresses and ports with their checksum.
+ * Adds the difference that writes to an IPv6 header have made to the sum of the packet's bytes,
+ * where the interface has summed them (CHECKSUM_COMPLETE). Other writes do not need it: IPv4
+ * headers and ICMP messages have checksums that cancel them out, as the transport checksum does for
+ * ports, and change_checksum() corrects the sum for what it changes in that checksum by addresses.
  */
 INLINE void update_packet_sum(context *ctx, __u32 difference)
 {

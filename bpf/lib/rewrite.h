@@ -166,10 +166,11 @@ GLOBAL int rewrite_headers(context *ctx, struct packet *packet, const struct tup
 		if (load_bytes(ctx, packet->network, headers.ip, 8))
 			return -1;
 		/* The hop limit is the last byte before the addresses. */
-		if (is_routed) {
+		if (is_routed)
 			headers.ip[1] -= 1 << 24;
-			update_packet_sum(ctx, HOP_LIMIT_DIFFERENCE);
-		}
+		/* The header has no checksum of its own that changes by the opposite. */
+		update_packet_sum(ctx, fold_checksum((__u64)addresses +
+						     (is_routed ? HOP_LIMIT_DIFFERENCE : 0)));
 		__builtin_memcpy(headers.ip + 2, source, 32);
 		headers.ip[10] = *(const __u32 *)&to->source_port;
 		if (has_adjacent_ports ? store_headers(ctx, &headers, has_link, IPV6_WORDS + 1) :

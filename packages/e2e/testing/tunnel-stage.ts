@@ -5,6 +5,7 @@ import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import { findLink } from '@heddle/netlink';
 import { ensureTunnelDevice, type NodeRoute, NodeRoutes, tunnelId } from '@heddle/podnet';
 import type { NodePath, RemoteNode } from '@heddle/routes';
+import type { SocketAddress } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
 
 const ends = ['v4', 'v6'] as const;
@@ -15,6 +16,8 @@ export interface TunnelStageOptions {
   readonly underlay?: 'v4' | 'v6';
   /** `tunnel`: also between nodes on one link. Default: tunnel. */
   readonly mode?: 'direct' | 'tunnel';
+  /** Number of outside hosts. Default: 0. */
+  readonly outside?: number;
 }
 
 /**
@@ -29,9 +32,10 @@ export class TunnelStage implements Disposable {
   readonly #opened: Disposable[] = [];
 
   constructor(name: string, nodes: number, options: TunnelStageOptions = {}) {
-    this.#options = { underlay: 'v4', mode: 'tunnel', ...options };
+    this.#options = { underlay: 'v4', mode: 'tunnel', outside: 0, ...options };
     this.lab = createLab(this.platform, {
       ...{ name: `${name}-${process.pid}`, nodes, podsPerNode: 1, podRoutes: false },
+      outside: this.#options.outside,
       ...(this.#options.mode === 'tunnel' ? { farFrom: 2 } : {}),
     });
     try {
@@ -49,6 +53,42 @@ export class TunnelStage implements Disposable {
 
   datapath(node: number): Datapath {
     return this.datapaths.get(this.lab.nodes[node - 1]!)!;
+  }
+
+  /** Programs a service of all these frontends at a node; the first one is a cluster IP, the second a NodePort. */
+  serve(
+    node: number,
+    {
+      protocol,
+      frontends: [clusterIP, nodePort],
+      backends,
+    }: {
+      readonly protocol: 'TCP' | 'UDP';
+      readonly frontends: readonly [SocketAddress, SocketAddress];
+      readonly backends: readonly SocketAddress[];
+    },
+  ): void {
+    const name = `${protocol}-${clusterIP.port}`;
+    const [error] = this.datapath(node).services.update([
+      {
+        ...{
+          key: `default/${name}/${clusterIP.address}`,
+          namespace: 'default',
+          name,
+          portName: name,
+        },
+        ...{ scope: 'everybody', silent: false, protocol },
+        family: clusterIP.address.includes(':') ? 'IPv6' : 'IPv4',
+        frontends: [
+          { ...clusterIP, protocol, kind: 'ClusterIP' },
+          { ...nodePort, protocol, kind: 'NodePort' },
+        ],
+        backends: backends.map((backend) => ({ ...backend, state: 'active', weight: 1 })),
+        ...{ algorithm: 'random', forwarding: 'snat', sourceRanges: [], affinitySeconds: 0 },
+        problems: [],
+      },
+    ]);
+    if (error) throw error;
   }
 
   /** Returns the number of dropped packets of a node, by reason. */

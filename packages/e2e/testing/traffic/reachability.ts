@@ -99,13 +99,37 @@ function deliver(
 
 /** Returns the number of packets that the stack of this network namespace has forwarded. */
 export function forwardedPackets(family: Family): number {
-  if (family === 'v6') {
-    const text = readFileSync('/proc/thread-self/net/snmp6', 'utf8');
-    return Number(/^Ip6OutForwDatagrams\s+(\d+)/m.exec(text)![1]);
-  }
+  return family === 'v6'
+    ? counters6().get('Ip6OutForwDatagrams')!
+    : counter4('Ip', 'ForwDatagrams');
+}
+
+/** Returns how many received packets of each protocol had an invalid checksum for a host. */
+export function invalidSums(host: LabHost): Record<string, number> {
+  return host.enter(() => {
+    const six = counters6();
+    return {
+      tcp: counter4('Tcp', 'InCsumErrors'),
+      udp: counter4('Udp', 'InCsumErrors'),
+      icmp: counter4('Icmp', 'InCsumErrors'),
+      udp6: six.get('Udp6InCsumErrors')!,
+      icmp6: six.get('Icmp6InCsumErrors')!,
+    };
+  });
+}
+
+/** Returns a counter of a protocol in this network namespace; TCP's is of both families. */
+function counter4(protocol: string, name: string): number {
   const [names, values] = readFileSync('/proc/thread-self/net/snmp', 'utf8')
     .split('\n')
-    .filter((line) => line.startsWith('Ip:'))
+    .filter((line) => line.startsWith(`${protocol}:`))
     .map((line) => line.split(' '));
-  return Number(values![names!.indexOf('ForwDatagrams')]);
+  return Number(values![names!.indexOf(name)]);
+}
+
+function counters6(): Map<string, number> {
+  const lines = readFileSync('/proc/thread-self/net/snmp6', 'utf8').trim().split('\n');
+  return new Map(
+    lines.map((line) => line.split(/\s+/)).map(([name, value]) => [name!, Number(value)]),
+  );
 }
