@@ -31,6 +31,7 @@ test('routing rules with all properties are added, listed and removed', () => {
     { family: AF_INET, priority: 103, outputLink: 'eth0', invert: true },
     { family: AF_INET, priority: 104, source: '10.9.0.0/16', action: 'unreachable' },
     { family: AF_INET, priority: 105, action: 'goto', target: 32766 },
+    { family: AF_INET, priority: 106, tos: 0x10 },
     { family: AF_INET6, priority: 100, source: 'fd00::/8', destination: 'fd01::1/128', table: 9 },
     { family: AF_INET6, priority: 101, action: 'blackhole' },
   ];

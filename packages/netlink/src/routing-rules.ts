@@ -42,6 +42,8 @@ export interface RoutingRule {
   readonly source?: string;
   /** Destination addresses. */
   readonly destination?: string;
+  /** Type of service: the DSCP of packets in the upper six bits, and zero in the others. */
+  readonly tos?: number;
   /** Packet mark, compared after `markMask` is applied. */
   readonly mark?: number;
   /** Default: all 32 bits. */
@@ -120,6 +122,7 @@ export function readRoutingRule(message: Message): RoutingRule | undefined {
     priority: attributes.u32(FRA_PRIORITY) ?? 0,
     ...(source && { source: `${addressText(source)}/${body[2]!}` }),
     ...(destination && { destination: `${addressText(destination)}/${body[1]!}` }),
+    ...(body[3] !== 0 && { tos: body[3]! }),
     ...(mark !== undefined && { mark }),
     ...(markMask !== undefined && { markMask }),
     ...(inputLink !== undefined && { inputLink }),
@@ -139,6 +142,7 @@ function writeRule(writer: MessageWriter, rule: RoutingRule): MessageWriter {
   // (u8 each), flags u32.
   const header = new Uint8Array(headerSize);
   header.set([rule.family, destination?.prefixLength ?? 0, source?.prefixLength ?? 0]);
+  header[3] = rule.tos ?? 0;
   header[7] = actions[action];
   new DataView(header.buffer).setUint32(8, rule.invert ? FIB_RULE_INVERT : 0, true);
   writer.header(header);
