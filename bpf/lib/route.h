@@ -89,12 +89,23 @@ INLINE enum verdict fib_result_to_verdict(const struct packet *packet, const str
 	}
 }
 
-/* Asks the kernel for a route; `fib` has the addresses. Returns BPF_FIB_LKUP_RET_*. */
-INLINE long fib_lookup_kernel(context *ctx, __u32 flags, struct bpf_fib_lookup *fib,
-			      int *has_source, struct route *route)
+/*
+ * Asks the kernel for a route; `fib` has the addresses. Rules may want a DSCP, and one of several
+ * paths is chosen by the flow label. Returns BPF_FIB_LKUP_RET_*.
+ */
+INLINE long fib_lookup_kernel(context *ctx, const struct packet *packet, __u32 flags,
+			      struct bpf_fib_lookup *fib, int *has_source, struct route *route)
 {
-	long result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags & ROUTE_SOURCE);
+	__be32 start; /* of the IP header, with the DSCP, and in IPv6 the flow label */
+	long result;
 
+	if (load_bytes(ctx, packet->network, &start, sizeof(start)))
+		return BPF_FIB_LKUP_RET_UNREACHABLE;
+	if (packet->ipv4)
+		fib->tos = (__u8)(bpf_htonl(start) >> 16);
+	else
+		fib->flowinfo = start & bpf_htonl(0x0fffffff);
+	result = bpf_fib_lookup(ctx, fib, sizeof(*fib), flags & ROUTE_SOURCE);
 	*has_source = (flags & ROUTE_SOURCE) &&
 		      (result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH);
 	if (result == -EINVAL && flags & ROUTE_SOURCE)
@@ -174,7 +185,7 @@ INLINE enum verdict fib_query(context *ctx, const struct packet *packet, const s
 	*has_source = 0;
 	result = pod  ? route_to_pod(pod, fib, route) :
 		 path ? route_to_tunnel(path, fib, route) :
-			fib_lookup_kernel(ctx, flags, fib, has_source, route);
+			fib_lookup_kernel(ctx, packet, flags, fib, has_source, route);
 	route->ifindex = fib->ifindex;
 	route->mtu = fib->mtu_result;
 	if (!(flags & ROUTE_PAST_STACK) && !packet->past_stack &&

@@ -14,10 +14,15 @@ const families = { v4: 'IPv4', v6: 'IPv6' } as const;
 export interface TunnelStageOptions {
   /** The family of the addresses between nodes. Default: v4. */
   readonly underlay?: 'v4' | 'v6';
-  /** `tunnel`: also between nodes on one link. Default: tunnel. */
-  readonly mode?: 'direct' | 'tunnel';
+  /**
+   * `tunnel`: also between nodes on one link. `native`: the last node is behind a router, and routes to all pods exist
+   * already. Default: tunnel.
+   */
+  readonly mode?: 'direct' | 'tunnel' | 'native';
   /** Number of outside hosts. Default: 0. */
   readonly outside?: number;
+  /** Runs before any program is attached. */
+  readonly before?: (lab: Lab) => void;
 }
 
 /**
@@ -32,13 +37,15 @@ export class TunnelStage implements Disposable {
   readonly #opened: Disposable[] = [];
 
   constructor(name: string, nodes: number, options: TunnelStageOptions = {}) {
-    this.#options = { underlay: 'v4', mode: 'tunnel', outside: 0, ...options };
+    this.#options = { underlay: 'v4', mode: 'tunnel', outside: 0, before: () => {}, ...options };
+    const { mode, outside, before } = this.#options;
     this.lab = createLab(this.platform, {
-      ...{ name: `${name}-${process.pid}`, nodes, podsPerNode: 1, podRoutes: false },
-      outside: this.#options.outside,
-      ...(this.#options.mode === 'tunnel' ? { farFrom: 2 } : {}),
+      ...{ name: `${name}-${process.pid}`, nodes, podsPerNode: 1, outside },
+      podRoutes: mode === 'native',
+      ...(mode === 'direct' ? {} : { farFrom: mode === 'tunnel' ? 2 : nodes }),
     });
     try {
+      before(this.lab);
       for (const node of this.lab.nodes) this.#open(node);
       for (const node of this.lab.nodes) this.#programPaths(node);
     } catch (error) {
@@ -131,6 +138,11 @@ export class TunnelStage implements Disposable {
 
   #programPaths(node: LabNode): void {
     const { nodeRoutes } = this.datapaths.get(node)!;
+    const others = this.lab.nodes.filter((each) => each !== node);
+    if (this.#options.mode === 'native') {
+      for (const other of others) nodeRoutes.set(this.#rowOf(node, other));
+      return;
+    }
     const overhead = { ipv4: 50, ipv6: 70 };
     node.enter(() => {
       node.configure((socket) => {
@@ -148,7 +160,7 @@ export class TunnelStage implements Disposable {
           mtu: { ipv4: mtu - overhead.ipv4, ipv6: mtu - overhead.ipv6 },
         });
         const routes = new NodeRoutes();
-        for (const other of this.lab.nodes.filter((each) => each !== node)) {
+        for (const other of others) {
           const row = this.#rowOf(node, other, device.index);
           nodeRoutes.set(row);
           routes.set(
@@ -161,11 +173,12 @@ export class TunnelStage implements Disposable {
     });
   }
 
-  #rowOf(node: LabNode, other: LabNode, tunnel: number): RemoteNode {
+  #rowOf(node: LabNode, other: LabNode, tunnel = 0): RemoteNode {
     const { underlay, mode } = this.#options;
     const { index: eth0 } = node.link('eth0');
     const paths = ends.map((end, i): NodePath => {
       const common = { family: families[end], reason: 'the test wants it' } as const;
+      if (mode === 'native') return { ...common, mode: 'direct' };
       return mode === 'direct'
         ? { ...common, mode, via: other.addresses[end], link: eth0 }
         : {
