@@ -6,6 +6,6 @@ export { VmHost, type VmHostOptions, type VmPlace } from './host/host.ts';
 export { VmNetwork } from './host/network.ts';
 export { VmSocket } from './host/socket.ts';
 export { type LineCount, LineCoverage } from './line-coverage.ts';
-export type { Machine, Observer, Routes } from './machine.ts';
+export type { Machine, Observer, Redirection, Routes, TunnelKey } from './machine.ts';
 export { SocketHandle } from './socket.ts';
 export { type Pins, VmBpf, type VmOptions } from './vm-bpf.ts';

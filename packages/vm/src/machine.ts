@@ -63,6 +63,14 @@ export interface Redirection {
   readonly nextHop?: Uint8Array;
 }
 
+/** A tunnel that a packet has come through, or is to be sent through. */
+export interface TunnelKey {
+  /** struct bpf_tunnel_key */
+  readonly bytes: Uint8Array;
+  /** The family of the outer addresses. */
+  readonly isIpv6: boolean;
+}
+
 /** The surroundings and limits of a machine. */
 export interface MachineOptions {
   readonly engine: Engine;
@@ -120,6 +128,10 @@ export class Machine {
   returnValue = 0;
   /** The redirection of the packet by this run, if there is one. */
   redirection: Redirection | undefined;
+  /** The tunnel that this run has chosen for the packet, if it has chosen one. */
+  sentThrough: TunnelKey | undefined;
+  /** The tunnel that the packets of the next runs have come through. */
+  arrivedThrough: TunnelKey | undefined;
   /** The context of the programs of this run, for helpers. */
   subject: object | undefined;
   /** The program of the latest helper call. */
@@ -175,6 +187,7 @@ export class Machine {
     R.fill(0);
     R[3] = context;
     this.redirection = undefined;
+    this.sentThrough = undefined;
     this.#start(program, 0);
     return R[0]! >>> 0;
   }

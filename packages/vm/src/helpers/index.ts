@@ -6,6 +6,7 @@ import { mapHelpers } from './maps.ts';
 import { packetHelpers } from './packets.ts';
 import { socketHelpers } from './sockets.ts';
 import { timerHelpers } from './timers.ts';
+import { tunnelHelpers } from './tunnels.ts';
 
 /** The helpers of the machine by their number in `enum bpf_func_id`. */
 export const helpersByNumber: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
@@ -16,6 +17,7 @@ export const helpersByNumber: Readonly<Record<number, readonly [name: string, he
   ...packetHelpers,
   ...socketHelpers,
   ...timerHelpers,
+  ...tunnelHelpers,
 };
 
 const names = new Map(Object.values(helpersByNumber).map(([name, helper]) => [helper, name]));

@@ -102,3 +102,79 @@ test('bpf_csum_update has the result of the kernel for a packet that no interfac
   };
   assert.equal(update(machine), update(kernel));
 });
+
+test('bpf_skb_ecn_set_ce has the results and packets of the kernel', () => {
+  const headers: readonly (readonly [type: number, start: readonly number[]])[] = [
+    ...[0, 1, 2, 3, 0xb9].map((tos) => [0x0800, [0x45, tos]] as const),
+    ...[0x00, 0x10, 0x20, 0x30, 0x9f].map((second) => [0x86dd, [0x60, second]] as const),
+    [0x0806, [0, 1]],
+  ];
+  for (const [type, start] of headers) {
+    const data = frame(type, 100);
+    data.set(start, 14);
+    const mark = (bpf: Bpf) => {
+      using program = loadText(bpf, 'call 97; exit');
+      const result = program.testRun({ data, dataRoom: 100 });
+      return `${result.returnValue | 0} ${Buffer.from(result.data).toString('hex')}`;
+    };
+    assert.equal(mark(machine), mark(kernel), `${type.toString(16)} ${start}`);
+  }
+});
+
+test('bpf_skb_set_tstamp has the results of the kernel', () => {
+  for (const type of [0x0800, 0x86dd, 0x0806]) {
+    for (const [time, kind] of [
+      [0, 0],
+      [0, 1],
+      [5, 1],
+      [5, 9],
+    ] as const) {
+      const set = (bpf: Bpf) => {
+        using program = loadText(
+          bpf,
+          `r6 = r1
+           r2 = ${time}; r3 = ${kind}; call 192
+           r1 = *(u64 *)(r6 + 152)
+           r0 <<= 8
+           r0 |= r1
+           exit`,
+        );
+        return program.testRun({ data: frame(type, 100) }).returnValue | 0;
+      };
+      assert.equal(set(machine), set(kernel), `${type.toString(16)}: ${time}, ${kind}`);
+    }
+  }
+});
+
+test('bpf_skb_set_tunnel_key and bpf_skb_get_tunnel_key have the results of the kernel', () => {
+  for (const [label, extension, flags] of [
+    [0, 0, 0],
+    [0, 0, 1],
+    [0, 0, 2],
+    [7, 0, 0],
+    [7, 0, 1],
+    [0, 1, 0],
+    [0, 0, 0x100],
+  ] as const) {
+    const call = (bpf: Bpf) => {
+      using program = loadText(
+        bpf,
+        `r6 = r1
+         r1 = 0
+         *(u64 *)(r10 - 48) = r1; *(u64 *)(r10 - 40) = r1; *(u64 *)(r10 - 32) = r1
+         *(u64 *)(r10 - 24) = r1; *(u64 *)(r10 - 16) = r1; *(u64 *)(r10 - 8) = r1
+         r1 = r6; r2 = r10; r2 += -48; r3 = 44; r4 = 0; call 20
+         r7 = r0
+         r1 = ${label}; *(u32 *)(r10 - 24) = r1
+         r1 = ${extension}; *(u16 *)(r10 - 26) = r1
+         r1 = r6; r2 = r10; r2 += -48; r3 = 44; r4 = ${flags}; call 21
+         r0 <<= 8
+         r7 &= 255
+         r0 |= r7
+         exit`,
+      );
+      return program.testRun({ data: frame(0x0800, 64) }).returnValue | 0;
+    };
+    assert.equal(call(machine), call(kernel), `label ${label}, ${extension}, flags ${flags}`);
+  }
+});

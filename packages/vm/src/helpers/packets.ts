@@ -130,12 +130,7 @@ const adjustRoom: Helper = (machine) => {
 export const packetHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   9: ['skb_store_bytes', store],
   19: ['skb_vlan_pop', popVlan],
-  // No packet of the machine has come through a tunnel.
-  20: ['skb_get_tunnel_key', (machine) => machine.answer(-errno.EINVAL)],
-  21: ['skb_set_tunnel_key', (machine) => machine.refuse('there are no tunnels', 'not-simulated')],
   26: ['skb_load_bytes', load],
-  97: ['skb_ecn_set_ce', (machine) => machine.refuse('marks of ECN', 'not-simulated')],
-  192: ['skb_set_tstamp', (machine) => machine.refuse('departure times', 'not-simulated')],
   32: ['skb_change_type', changeType],
   38: ['skb_change_tail', resize],
   // All of a packet is linear here.
