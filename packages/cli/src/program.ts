@@ -440,10 +440,11 @@ function addTrace(program: Command): void {
       .addOption(
         new Option(
           '--at <hook>',
-          'start at the call of a process (socket), at a packet that leaves a pod (pod), or at an external packet (node) (default: depends on --from)',
+          'start at the call of a process (socket), at a packet that leaves a pod (pod), at an external packet (node), or at one out of the tunnel from another node (tunnel) (default: depends on --from)',
         ).choices(traceStarts),
       )
       .option('--source-port <number>', 'port of the client', port)
+      .option('--spoof <address>', 'a forged source address of a packet that leaves the pod')
       .option(
         '--flags <list>',
         'flags of the TCP segment, e.g. fin,ack (default: the usual ones)',
@@ -468,6 +469,7 @@ function addTrace(program: Command): void {
     'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --flow --reply --flags fin,ack',
     'heddle trace --from 203.0.113.9 --to 192.0.2.1 --port 30080 --reply --error too-large',
     'heddle trace --from 203.0.113.9 --to 198.51.100.7 --protocol icmp',
+    'heddle trace --from default/web-0 --to 203.0.113.9 --port 443 --at pod --reply',
     'heddle trace --from pod-1-1 --to hello --port 81 --from-dump node1.dump -o json',
   );
 }

@@ -104,10 +104,15 @@ export class NodeNetworkLab implements Disposable {
     for (const node of this.lab.nodes) await this.settled(node);
   }
 
+  /** The control socket of a node's agent. */
+  socketOf(node: LabNode): string {
+    return `${this.#folder}/${node.name}/agent.sock`;
+  }
+
   async startOn(node: LabNode, ...args: readonly string[]): Promise<void> {
     const folder = `${this.#folder}/${node.name}`;
     mkdirSync(folder, { recursive: true });
-    const socket = `${folder}/agent.sock`;
+    const socket = this.socketOf(node);
     const config = `${folder}/config.yaml`;
     const cni = {
       binDir: `${folder}/bin`,

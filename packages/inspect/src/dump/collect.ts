@@ -28,6 +28,7 @@ import {
   elementsOf,
   listOf,
 } from './dump.ts';
+import { readFilters } from './filters.ts';
 import { inNamespaces } from './namespaces.ts';
 import { objectTags } from './tags.ts';
 
@@ -69,13 +70,16 @@ export async function collect(options: CollectOptions): Promise<Dump> {
   const constants = [...programs.values()].find(({ name }) => name === 'connect4');
   const cookie = nodeCookie(constants?.mapIds.flatMap((id) => maps.get(id) ?? []) ?? []);
   const cgroup = links.flatMap(({ info }) => (info.kind === 'cgroup' ? [info.cgroupId] : []))[0];
-  const { namespaces, node } = inNamespaces(platform, () => readNetwork(platform), {
+  const { namespaces, node } = inNamespaces(platform, () => readNetwork(platform, maps), {
     ...{ cgroup, cookie },
     external: externalInterfaces(elementsOf({ maps }, 'node_devices')),
     known: 'missing' in answers ? undefined : answers,
   });
+  const filters = (node?.filters ?? []).map(({ programId }) => programId);
+  readPrograms(bpf, filters, programs);
+  readConstants(bpf, programs.values(), maps);
   const objects = new Map(
-    ['socket', 'node', 'xdp'].map((name) => [name, Uint8Array.from(options.objects(name))]),
+    ['socket', 'node', 'xdp', 'pod'].map((name) => [name, Uint8Array.from(options.objects(name))]),
   );
   return {
     head: {
@@ -161,16 +165,27 @@ function readLinks(bpf: Bpf, platform: Platform, folder: string) {
     using link = BpfLink.openPinned(bpf, `${folder}/${pin}`);
     const { info } = link;
     links.push({ pin, info });
-    if (programs.has(info.programId)) continue;
-    const fd = bpf.openId('program', info.programId);
+  }
+  readPrograms(
+    bpf,
+    links.map(({ info }) => info.programId),
+    programs,
+  );
+  links.sort((a, b) => (a.pin < b.pin ? -1 : 1));
+  return { links, programs };
+}
+
+/** Reads programs by their ids. */
+function readPrograms(bpf: Bpf, ids: readonly number[], into: Map<number, ProgramInfo>): void {
+  for (const id of ids) {
+    if (into.has(id)) continue;
+    const fd = bpf.openId('program', id);
     try {
-      programs.set(info.programId, readProgramInfo(bpf, fd));
+      into.set(id, readProgramInfo(bpf, fd));
     } finally {
       bpf.close(fd);
     }
   }
-  links.sort((a, b) => (a.pin < b.pin ? -1 : 1));
-  return { links, programs };
 }
 
 /** Reads the pinned maps, and the constants of the programs. */
@@ -184,14 +199,23 @@ function readMaps(
     using map = BpfMap.openReadOnly(bpf, `${folder}/${pin}`);
     maps.set(map.info.id, { ...readMap(map, pin, onProgress), pin });
   }
+  readConstants(bpf, programs, maps);
+  return maps;
+}
+
+/** Reads the constants of programs. */
+function readConstants(
+  bpf: Bpf,
+  programs: Iterable<ProgramInfo>,
+  into: Map<number, DumpedMap>,
+): void {
   for (const { mapIds } of programs) {
     for (const id of mapIds) {
-      if (maps.has(id)) continue;
+      if (into.has(id)) continue;
       using map = BpfMap.openReadOnly(bpf, id);
-      if (map.info.name === '.rodata') maps.set(id, readMap(map, '.rodata', undefined));
+      if (map.info.name === '.rodata') into.set(id, readMap(map, '.rodata', undefined));
     }
   }
-  return maps;
 }
 
 function readMap(
@@ -245,7 +269,7 @@ function nodeCookie(constants: readonly DumpedMap[]): bigint | undefined {
   return new DataView(data.buffer, data.byteOffset).getBigUint64(4, true);
 }
 
-function readNetwork(platform: Platform): DumpedNetwork {
+function readNetwork(platform: Platform, maps: Dump['maps']): DumpedNetwork {
   using socket = new NetlinkSocket(platform);
   const isOn = (name: string) => decodeUtf8(readFile(platform, `/proc/sys/net/${name}`))[0] !== '0';
   return {
@@ -254,5 +278,6 @@ function readNetwork(platform: Platform): DumpedNetwork {
     routes: listRoutes(socket),
     neighbours: listNeighbours(socket),
     forwards: { ipv4: isOn('ipv4/ip_forward'), ipv6: isOn('ipv6/conf/all/forwarding') },
+    filters: readFilters(socket, { maps }),
   };
 }

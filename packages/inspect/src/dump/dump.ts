@@ -101,6 +101,13 @@ export interface DumpedNamespace {
   readonly addresses: readonly string[];
 }
 
+/** A program that runs as a filter of traffic control. */
+export interface DumpedFilter {
+  /** E.g. `from_tunnel@heddle0`; `from_pod` and `to_pod` for all pod interfaces. */
+  readonly hook: string;
+  readonly programId: number;
+}
+
 /** The node's own network namespace, as far as the path of a packet depends on it. */
 export interface DumpedNetwork {
   readonly links: readonly NetworkLink[];
@@ -109,13 +116,15 @@ export interface DumpedNetwork {
   readonly neighbours: readonly Neighbour[];
   /** net.ipv4.ip_forward and net.ipv6.conf.all.forwarding. */
   readonly forwards: { readonly ipv4: boolean; readonly ipv6: boolean };
+  /** Absent in dumps of versions before 0.2. */
+  readonly filters?: readonly DumpedFilter[];
 }
 
 export interface Dump {
   readonly head: DumpHead;
   /** The agent's answers, or why no agent answered. */
   readonly answers: Answers | { readonly missing: string };
-  /** The compiled objects of the version that made the dump, by name: `socket`, `node`. */
+  /** The compiled objects of the version that made the dump, by name: `socket`, `node`, `xdp`, `pod`. */
   readonly objects: ReadonlyMap<string, Uint8Array>;
   /** Tags that the node's kernel gives the programs of the objects, by the name of the object; empty in dumps of versions before 0.2. */
   readonly tags: ReadonlyMap<string, ProgramTags>;

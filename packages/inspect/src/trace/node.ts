@@ -16,12 +16,16 @@ import {
   entriesOf,
   mapNamed,
 } from '../dump/dump.ts';
+import { PodNetwork } from './pods.ts';
 import { dumpedRoutes, macBytes } from './routes.ts';
 
 /** The objects by name, each with a program that uses its constants. */
-const objectPrograms = { socket: 'connect4', node: 'node_ingress', xdp: 'node_xdp' } as const;
+const objectPrograms = {
+  ...{ socket: 'connect4', node: 'node_ingress', xdp: 'node_xdp' },
+  pod: 'from_pod',
+} as const;
 export type ObjectName = keyof typeof objectPrograms;
-const objectNames = Object.keys(objectPrograms) as ObjectName[];
+type Specs = Record<Exclude<ObjectName, 'pod'>, ObjectSpec> & { readonly pod?: ObjectSpec };
 
 const noAddresses = { v4: '192.0.2.1', v6: '2001:db8::1' };
 
@@ -31,7 +35,8 @@ const noAddresses = { v4: '192.0.2.1', v6: '2001:db8::1' };
  */
 export class TracedNode implements Disposable {
   readonly host: VmHost;
-  readonly specs: Readonly<Record<ObjectName, ObjectSpec>>;
+  /** The objects; that of pods only where Heddle is their network. */
+  readonly specs: Readonly<Specs>;
   readonly #loaded: LoadedObject[] = [];
 
   constructor(dump: Dump) {
@@ -48,14 +53,18 @@ export class TracedNode implements Disposable {
       if (!bytes) throw new Failure(exitCodes.failed, `trace: the dump has no object ${name}`);
       return asDumped(readObject(bytes, `${name}.o`), dump, objectPrograms[name]);
     };
-    this.specs = { socket: spec('socket'), node: spec('node'), xdp: spec('xdp') };
+    const hasPods = dump.objects.has('pod') && new PodNetwork(dump).exists;
+    this.specs = {
+      ...{ socket: spec('socket'), node: spec('node'), xdp: spec('xdp') },
+      ...(hasPods ? { pod: spec('pod') } : {}),
+    };
     const maps: Record<string, BpfMap> = {};
-    for (const name of objectNames) {
-      const loaded = loadShared(this.host.bpf, this.specs[name], maps);
+    for (const spec of Object.values(this.specs)) {
+      const loaded = loadShared(this.host.bpf, spec, maps);
       this.#loaded.push(loaded);
       for (const [map, made] of loaded.maps) {
         // Each object has its own constants.
-        if (this.specs[name].maps.get(map)!.contents || maps[map]) continue;
+        if (spec.maps.get(map)!.contents || maps[map]) continue;
         maps[map] = made;
         fill(made, pinnedMap(dump, map));
       }

@@ -2,8 +2,8 @@ import { Packet } from '@heddle/lab';
 import { formatEndpoint, parseIp } from '@heddle/sys';
 import { AF_INET, AF_INET6 } from '@heddle/sys/net';
 import type { DecodedFields } from './decode.ts';
+import { type HookResult, PacketHooks, type WayOut } from './hooks.ts';
 import {
-  type DescribedPacket,
   describePacket,
   type Ends,
   errorAbout,
@@ -12,30 +12,21 @@ import {
   inverseOf,
   packetOf,
 } from './packet.ts';
+import type { TracedPod } from './pods.ts';
 import type { Question } from './question.ts';
 import type { Step, Verdict } from './result.ts';
 import { dumpedRoutes, fib } from './routes.ts';
 import { StepDescriber } from './step-describer.ts';
 import { elements, type Tracer } from './tracer.ts';
+import type { Tunnel } from './tunnel.ts';
 
-/** TC_ACT_*, which node.bpf.c returns. */
-const DROP = 2;
-const REDIRECT = 7;
-/** XDP_*, which xdp.bpf.c returns. */
-const XDP_DROP = 1;
-const XDP_TX = 3;
-
-// Offsets in struct __sk_buff.
-const IFINDEX = 40;
-const TC_INDEX = 44;
-const CONTEXT = 48;
-// Offsets in struct xdp_md.
-const XDP_INGRESS = 12;
-const XDP_CONTEXT = 24;
 // Offsets in struct bpf_fib_lookup, and its size.
 const ROUTE = 64;
 const ROUTE_IFINDEX = 8;
 const DESTINATION = 32;
+
+/** Stands for link-layer addresses that the trace does not know. */
+const unknownMac = '02:00:00:00:00:01';
 
 const notHere =
   'the backend’s node replies to the client itself; the reply does not pass this node';
@@ -47,16 +38,6 @@ interface TraceEnd {
   readonly ends?: Ends;
 }
 
-/** The result of a hook for a packet. */
-interface HookResult {
-  readonly frame: Uint8Array;
-  readonly steps: readonly Step[];
-  /** Present when the trace ends at this hook. */
-  readonly verdict?: Verdict;
-  /** The interface that the packet is sent through, with the mark that the programs set. */
-  readonly out?: { readonly ifindex: number; readonly mark: number };
-}
-
 /** Traces a packet through the programs at the node's interfaces, and through its routes between them. */
 export function tracePacket(tracer: Tracer, question: Question): Verdict {
   return new PacketTracer(tracer, question).trace();
@@ -66,10 +47,12 @@ class PacketTracer {
   readonly #tracer: Tracer;
   readonly #question: Question;
   readonly #served: ReadonlySet<number>;
+  readonly #hooks: PacketHooks;
 
   constructor(tracer: Tracer, question: Question) {
     this.#tracer = tracer;
     this.#question = question;
+    this.#hooks = new PacketHooks(tracer);
     this.#served = new Set(elements(tracer.dump, 'node_devices').map(([index]) => index));
   }
 
@@ -86,30 +69,31 @@ class PacketTracer {
       reply,
       at,
       namespace,
+      pod,
     } = this.#question;
     const { notes } = this.#tracer;
     const ends = {
       ...{ source, sourcePort: protocol === 'icmp' ? 0 : sourcePort },
       ...{ destination: address, destinationPort: port },
     };
-    if (at === 'pod') {
+    if (at === 'pod' && !pod) {
       notes.push(
         'Heddle has no program at the interfaces of pods: a packet from a pod takes the node’s own routes (service addresses are translated at the socket: --at socket)',
       );
       return this.#send(packetOf(protocol, ends, 'first', flags)).verdict;
     }
-    if (namespace) {
+    if (at === 'node' && namespace) {
       notes.push(
         'a packet from a process of this node does not enter through an interface: it is traced as an external packet',
       );
     }
     if (!flow && !reply && !error) {
-      return this.#enterNode(packetOf(protocol, ends, 'first', flags), 'usual').verdict;
+      return this.#begin(packetOf(protocol, ends, 'first', flags)).verdict;
     }
     let beyond: Ends;
     if (flow?.forwarding === 'dsr' && reply) {
       notes.push(notHere);
-      return this.#enterNode(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
+      return this.#begin(packetOf(protocol, ends, 'later', flags)).verdict;
     }
     if (flow) {
       const { source: seen, sourcePort: seenPort, backend, backendPort } = flow;
@@ -121,13 +105,15 @@ class PacketTracer {
         `flow ${flow.number} is ${flow.state}; the backend observes a packet ${fromTo(ends)} as one ${fromTo(beyond)}`,
       );
     } else {
-      const first = this.#enterNode(packetOf(protocol, ends, 'first'), 'usual');
+      const first = this.#begin(packetOf(protocol, ends, 'first'));
       if (first.verdict.outcome === 'tunnelled' && reply) {
         notes.push(notHere);
         return first.verdict;
       }
-      const isServed = ['translated', 'tunnelled'].includes(first.verdict.outcome);
-      if (!isServed || !first.ends) {
+      const { outcome } = first.verdict;
+      // What a pod sends to others gets a reply, whether it is translated or not.
+      const isReceived = outcome === 'translated' || outcome === 'tunnelled' || at !== 'node';
+      if (!isReceived || !first.ends) {
         notes.push('no backend receives the packet, so none replies');
         return first.verdict;
       }
@@ -135,10 +121,10 @@ class PacketTracer {
     }
     const position = flow ? 'later' : 'answer';
     if (!reply) {
-      if (!error) return this.#enterNode(packetOf(protocol, ends, 'later', flags), 'usual').verdict;
+      if (!error) return this.#begin(packetOf(protocol, ends, 'later', flags)).verdict;
       const back = inverseOf(ends);
       const about = packetOf(protocol, back, position);
-      return this.#enterNode(errorAbout(error, about, back), 'usual').verdict;
+      return this.#begin(errorAbout(error, about, back)).verdict;
     }
     const packet = error
       ? errorAbout(error, packetOf(protocol, beyond, flow ? 'later' : 'first'), beyond)
@@ -146,14 +132,59 @@ class PacketTracer {
     return this.#enterNode(packet, 'by route').verdict;
   }
 
+  /** Traces a packet of the question from where it starts. */
+  #begin(packet: Packet): TraceEnd {
+    const { at, pod } = this.#question;
+    if (at === 'pod' && pod) return this.#leavePod(pod, packet);
+    return at === 'tunnel' ? this.#enterByTunnel(packet) : this.#enterNode(packet, 'usual');
+  }
+
+  /** Traces a packet that a pod of this node sends. */
+  #leavePod({ ifindex, mac }: TracedPod, packet: Packet): TraceEnd {
+    const link = this.#tracer.dump.network?.links.find(({ index }) => index === ifindex);
+    const frame = frameFor(link?.address ?? unknownMac, packet, mac);
+    return this.#proceed(this.#hooks.runTc({ program: 'from_pod', ifindex, frame }), packet);
+  }
+
+  /** Traces a packet out of the tunnel from the node whose pods have its source. */
+  #enterByTunnel(packet: Packet): TraceEnd {
+    const { pods, notes } = this.#tracer;
+    const { source } = describePacket(packet).ends;
+    const { ifindex, id } = pods.tunnel!;
+    const remote = pods.remote(source);
+    if (!remote?.tunnel) {
+      notes.push(
+        `no tunnel leads to a node whose pods have ${source}: the packet is traced as one from elsewhere`,
+      );
+    }
+    const tunnel: Tunnel = { id, to: remote?.tunnel?.to ?? '0.0.0.0' };
+    const frame = frameFor(unknownMac, packet);
+    return this.#proceed(
+      this.#hooks.runTc({ program: 'from_tunnel', ifindex, frame, tunnel }),
+      packet,
+    );
+  }
+
+  /** Continues the path of a packet behind an ingress hook. */
+  #proceed(passed: HookResult, packet: Packet): TraceEnd {
+    if (passed.verdict) return { verdict: passed.verdict };
+    return passed.out
+      ? this.#sendBy(passed.out, passed, packet)
+      : this.#routeByStack(passed, packet);
+  }
+
   /**
    * Traces a packet that enters by the interface with the route to its sender. If Heddle does not serve
-   * that interface, the packet enters by another one (`usual`), or as a pod's packet, which no ingress
-   * program sees (`by route`).
+   * that interface, the packet enters by another one (`usual`), or as a pod's packet (`by route`). Packets of pods of
+   * other nodes enter by the tunnel if there is one.
    */
   #enterNode(packet: Packet, by: 'usual' | 'by route'): TraceEnd {
     const { source } = describePacket(packet).ends;
     const { network } = this.#tracer.dump;
+    const { pods } = this.#tracer;
+    const pod = by === 'by route' ? pods.withAddress(source) : undefined;
+    if (pod) return this.#leavePod(pod, packet);
+    if (pods.tunnel && pods.remote(source)?.tunnel) return this.#enterByTunnel(packet);
     const route = this.#route(source);
     const routed = route?.ifindex ?? 0;
     if (by === 'by route' && !this.#served.has(routed)) return this.#send(packet);
@@ -169,18 +200,16 @@ class PacketTracer {
       };
     }
     const frame = frameFor(link.address, packet);
-    const xdp = this.#runXdp(link.index, frame);
+    const xdp = this.#hooks.runXdp(link.index, frame);
     if (xdp?.verdict) return { verdict: xdp.verdict };
     if (xdp?.out) return this.#finish(`the packet is sent out of ${link.name}`, xdp, packet);
-    const entered = this.#runTc('ingress', link.index, frame, 0);
-    if (entered.verdict) return { verdict: entered.verdict };
-    if (!entered.out) return this.#routeByStack(entered, packet);
-    return this.#sendOut(entered.out.ifindex, entered.out.mark, entered, packet);
+    const { index: ifindex } = link;
+    return this.#proceed(this.#hooks.runTc({ program: 'node_ingress', ifindex, frame }), packet);
   }
 
   /** Traces a packet of the node itself or of one of its pods. */
   #send(packet: Packet): TraceEnd {
-    return this.#routeByStack({ frame: frameFor('02:00:00:00:00:01', packet), steps: [] }, packet);
+    return this.#routeByStack({ frame: frameFor(unknownMac, packet), steps: [] }, packet);
   }
 
   /** Routes a packet as the node's stack does. */
@@ -199,7 +228,7 @@ class PacketTracer {
     const result = isOwn
       ? 'it is delivered to this node'
       : isRouted
-        ? `it is sent out of ${this.#name(route.ifindex)}`
+        ? `it is sent out of ${this.#hooks.nameOf(route.ifindex)}`
         : 'it is not forwarded';
     this.#tracer.hooks.push({
       ...{ hook: 'stack', steps: [{ kind: 'route', meaning: route.meaning }], result },
@@ -213,143 +242,40 @@ class PacketTracer {
     return this.#sendOut(route.ifindex, 0, passed, sent);
   }
 
-  /** Sends a packet out of an interface, through its egress program if Heddle serves it. */
+  /** Sends a packet as a program has decided. */
+  #sendBy({ ifindex, mark, to, tunnel }: WayOut, passed: HookResult, sent: Packet): TraceEnd {
+    if (tunnel) {
+      const through = `the packet is sent through ${this.#hooks.tunnelText(tunnel)}`;
+      return this.#finish(through, passed, sent, { tunnel });
+    }
+    const pod = to === 'peer' ? this.#tracer.pods.at(ifindex) : undefined;
+    return pod
+      ? this.#finish(`the packet is sent into ${this.#hooks.podText(pod)}`, passed, sent)
+      : this.#sendOut(ifindex, mark, passed, sent);
+  }
+
+  /** Sends a packet out of an interface, through its egress program if it has one of Heddle. */
   #sendOut(ifindex: number, mark: number, passed: HookResult, sent: Packet): TraceEnd {
-    const sentOut = `the packet is sent out of ${this.#name(ifindex)}`;
-    if (!this.#served.has(ifindex)) return this.#finish(sentOut, passed, sent);
-    const left = this.#runTc('egress', ifindex, passed.frame, mark);
+    const sentOut = `the packet is sent out of ${this.#hooks.nameOf(ifindex)}`;
+    const pod = this.#tracer.pods.at(ifindex);
+    if (!pod && !this.#served.has(ifindex)) return this.#finish(sentOut, passed, sent);
+    const program = pod ? 'to_pod' : 'node_egress';
+    const left = this.#hooks.runTc({ program, ifindex, frame: passed.frame, mark });
     if (left.verdict) return { verdict: left.verdict };
-    return this.#finish(sentOut, { frame: left.frame, steps: passed.steps }, sent);
-  }
-
-  /** Runs the XDP program of an interface, if it has one; it runs before everything else. */
-  #runXdp(ifindex: number, frame: Uint8Array): HookResult | undefined {
-    const tracer = this.#tracer;
-    const link = tracer.dump.links.find(
-      ({ info }) => info.kind === 'xdp' && info.ifindex === ifindex,
-    );
-    if (!link) return undefined;
-    const context = new Uint8Array(XDP_CONTEXT);
-    new DataView(context.buffer).setUint32(XDP_INGRESS, ifindex, true);
-    const { result, steps, reason } = tracer.record('xdp', () =>
-      tracer.node
-        .program('node_xdp')
-        .testRun({ data: frame, dataRoom: frame.length + 4096, context }),
-    );
-    const isDropped = result.returnValue === XDP_DROP;
-    const { text: packet, inner } = describePacket(Packet.parse(result.data));
-    const why = reason ? `: ${reason.text}` : '';
-    const text = isDropped
-      ? `the packet is dropped${why}`
-      : result.returnValue === XDP_TX
-        ? `${inner ? 'encapsulated' : 'translated'}, it is sent out of ${this.#name(ifindex)} again`
-        : 'unchanged, it continues to node_ingress';
-    tracer.passed(
-      { hook: link.pin, steps, result: text, ...(isDropped ? {} : { packet }) },
-      link.info.programId,
-      'xdp',
-      'node_xdp',
-    );
-    const passed = { frame: result.data, steps };
-    if (isDropped) {
-      return { ...passed, verdict: { outcome: 'dropped', text, ...(reason ? { reason } : {}) } };
-    }
-    return result.returnValue === XDP_TX ? { ...passed, out: { ifindex, mark: 0 } } : undefined;
-  }
-
-  /** Runs the tc program of an interface. */
-  #runTc(
-    direction: 'ingress' | 'egress',
-    ifindex: number,
-    frame: Uint8Array,
-    mark: number,
-  ): HookResult {
-    const tracer = this.#tracer;
-    const { host } = tracer.node;
-    const name = `node_${direction}`;
-    const context = new Uint8Array(CONTEXT);
-    const view = new DataView(context.buffer);
-    view.setUint32(IFINDEX, ifindex, true);
-    view.setUint32(TC_INDEX, mark, true);
-    const { result, steps, reason } = tracer.record('node', () => {
-      const run = tracer.node
-        .program(name)
-        .testRun({ data: frame, dataRoom: frame.length + 4096, context });
-      return { ...run, redirection: host.machine.redirection };
-    });
-    const before = describePacket(Packet.parse(frame));
-    const after = describePacket(Packet.parse(result.data));
-    const passed = this.#verdictOf(result.returnValue, before, after, reason, result.data);
-    const out =
-      result.returnValue === REDIRECT && result.redirection
-        ? {
-            ifindex: result.redirection.ifindex,
-            mark: new DataView(result.context.buffer, result.context.byteOffset).getUint32(
-              TC_INDEX,
-              true,
-            ),
-          }
-        : undefined;
-    const device = this.#name(ifindex);
-    const hook = `${name}@${device}`;
-    const link = tracer.dump.links.find(({ pin }) => pin === hook)?.info;
-    const isThere = link?.kind === 'tcx' && link.ifindex === ifindex;
-    const next =
-      direction === 'egress'
-        ? 'it leaves the node'
-        : out
-          ? `it is sent out of ${this.#name(out.ifindex)}`
-          : 'it continues to the node’s stack';
-    const changed =
-      before.text === after.text
-        ? `unchanged, ${next}`
-        : `${after.inner ? 'encapsulated' : 'translated'}, ${next}`;
-    tracer.passed(
-      {
-        ...{ hook, steps, result: passed?.text ?? changed },
-        ...(result.returnValue === DROP ? {} : { packet: after.text }),
-      },
-      isThere ? link.programId : undefined,
-      'node',
-      name,
-    );
-    return {
-      ...{ frame: result.data, steps },
-      ...(passed ? { verdict: passed } : {}),
-      ...(out ? { out } : {}),
-    };
-  }
-
-  /** Returns the verdict if the packet's path ends at a hook. */
-  #verdictOf(
-    returnValue: number,
-    before: DescribedPacket,
-    { kind, text: packet }: DescribedPacket,
-    reason: { name: string; text: string } | undefined,
-    data: Uint8Array,
-  ): Verdict | undefined {
-    const why = reason ? `: ${reason.text}` : '';
-    const because = reason ? { reason } : {};
-    if (returnValue === DROP) {
-      return { outcome: 'dropped', text: `the packet is dropped${why}`, ...because };
-    }
-    const answer = { packet, frame: Buffer.from(data).toString('hex') };
-    if (reason) {
-      const text = `the packet is answered with ${kind}${why}`;
-      return { outcome: 'rejected', text, reason, ...answer };
-    }
-    if (/echo-request$/.test(before.kind) && /echo-reply$/.test(kind)) {
-      const text = 'Heddle replies to the echo request, because no host has the address';
-      return { outcome: 'answered', text, ...answer };
-    }
-    return undefined;
+    const into = pod ? `the packet is sent into ${this.#hooks.podText(pod)}` : sentOut;
+    return this.#finish(into, { frame: left.frame, steps: passed.steps }, sent);
   }
 
   /** Ends the trace of a packet that has left the node or is delivered; `sentOut` begins the sentence. */
-  #finish(sentOut: string, { frame, steps }: HookResult, sent: Packet): TraceEnd {
+  #finish(
+    sentOut: string,
+    { frame, steps }: HookResult,
+    sent: Packet,
+    more: Pick<Verdict, 'tunnel'> = {},
+  ): TraceEnd {
     const now = describePacket(Packet.parse(frame));
     const { ends } = now;
-    const packet = { packet: now.text, frame: Buffer.from(frame).toString('hex') };
+    const packet = { packet: now.text, frame: Buffer.from(frame).toString('hex'), ...more };
     const before = describePacket(sent);
     if (before.text === now.text) {
       const text = `${sentOut} to ${textOf(ends)} unchanged`;
@@ -372,11 +298,22 @@ class PacketTracer {
       const from =
         before.ends.source === ends.source && before.ends.sourcePort === ends.sourcePort
           ? ''
-          : `, from ${formatEndpoint(ends.source, ends.sourcePort)}`;
+          : `, ${this.#asWhom(before.ends, ends)} ${formatEndpoint(ends.source, ends.sourcePort)}`;
       return { verdict: { ...moved, text: `${moved.text}${from}`, ...packet }, ends };
+    }
+    if (now.kind === before.kind && /echo/.test(now.kind)) {
+      const text = `${sentOut} to ${ends.destination}, ${this.#asWhom(before.ends, ends)} ${ends.source}`;
+      return { verdict: { outcome: 'translated', text, ...destinationOf(ends), ...packet }, ends };
     }
     const text = `${sentOut} to ${ends.destination}, rewritten to the addresses that it knows`;
     return { verdict: { outcome: 'translated', text, ...destinationOf(ends), ...packet }, ends };
+  }
+
+  /** A pod's first packet to its destination gets another source only by masquerading. */
+  #asWhom(before: Ends, { destination }: Ends): string {
+    const { at, reply } = this.#question;
+    const isToOutside = at === 'pod' && !reply && before.destination === destination;
+    return isToOutside ? 'masqueraded as' : 'from';
   }
 
   /** Looks up the route to an address; undefined if the dump has no routes. */
@@ -395,11 +332,6 @@ class PacketTracer {
       ifindex: isRoute ? new DataView(route.buffer).getUint32(ROUTE_IFINDEX, true) : 0,
       meaning: new StepDescriber(dump, node.specs.node).route({ kind: 'route', result, route }),
     };
-  }
-
-  #name(ifindex: number): string {
-    const link = this.#tracer.dump.network?.links.find(({ index }) => index === ifindex);
-    return link?.name ?? `interface ${ifindex}`;
   }
 }
 

@@ -70,9 +70,9 @@ export function errorAbout(kind: IcmpErrorKind, about: Packet, ends: Ends): Pack
   return isV4(ends) ? ip.icmp({ type: v4, ...rest }) : ip.icmpv6({ type: v6, ...rest });
 }
 
-/** Returns the frame of a packet that arrives at an interface with this MAC address. */
-export function frameFor(mac: string, packet: Packet): Uint8Array {
-  return packet.within(eth({ src: routerMac, dst: mac })).bytes;
+/** Returns the frame of a packet that arrives at an interface with this MAC address, from a router or `sender`. */
+export function frameFor(mac: string, packet: Packet, sender = routerMac): Uint8Array {
+  return packet.within(eth({ src: sender, dst: mac })).bytes;
 }
 
 function header({ source: src, destination: dst }: Ends): Packet {

@@ -4,6 +4,7 @@ import type { FlowEntry } from '@heddle/datapath';
 import { formatEndpoint, formatIp, parseIp } from '@heddle/sys';
 import { type Dump, type DumpedNamespace, listOf } from '../dump/dump.ts';
 import { flowsOf } from '../dump/flows.ts';
+import { PodNetwork, type TracedPod } from './pods.ts';
 import type { IcmpErrorKind, TcpFlag, TraceProtocol, TraceRequest, TraceStart } from './request.ts';
 
 /** A question whose names are resolved to addresses, namespaces and flows. */
@@ -12,6 +13,8 @@ export interface Question {
   readonly source: string;
   /** The client's network namespace; absent when it is not on this node. */
   readonly namespace?: DumpedNamespace;
+  /** The pod that sends the packet, where Heddle is the network of pods. */
+  readonly pod?: TracedPod;
   readonly address: string;
   /** 0 for ICMP. */
   readonly port: number;
@@ -28,24 +31,32 @@ export interface Question {
 /** Resolves a question. Throws Failure, which lists what there is. */
 export function resolveRequest(dump: Dump, request: TraceRequest): Question {
   const { port = 0, protocol, flags, error, reply = false } = request;
-  const wrong = contradiction(request);
+  const pods = new PodNetwork(dump);
+  const wrong = contradiction(request, pods);
   if (wrong !== undefined) throw new Failure(exitCodes.usage, `trace: ${wrong}`);
   const address = destination(dump, request, port);
   const isV4 = !address.includes(':');
-  const { namespace, source } = origin(dump, request, isV4);
-  const at = request.at ?? defaultStart(request, namespace);
-  if (at !== 'node' && !namespace) {
+  const { namespace, source: own, pod } = origin(dump, request, isV4);
+  const at =
+    request.at ?? (request.spoof === undefined ? defaultStart(request, namespace, pod) : 'pod');
+  const isFromNode = at === 'node' || at === 'tunnel' || (at === 'pod' && pod);
+  if (!isFromNode && !namespace) {
     throw new Failure(
       exitCodes.failed,
       `trace from ${request.from}: no network namespace of this node has that address, so no socket of it is here (omit --at, or run the command on that node)`,
     );
   }
+  if (at === 'tunnel' && !pods.tunnel) {
+    throw new Failure(exitCodes.failed, 'trace: no tunnels lead from this node (omit --at tunnel)');
+  }
+  const source = sourceOf(request, own, isV4);
   const found = { source, address, port, protocol };
   const flow = request.flow ? findFlow(dump, found, request.sourcePort) : undefined;
   return {
     ...{ ...found, at, reply },
     sourcePort: flow?.clientPort ?? request.sourcePort ?? clientPort,
     ...(namespace ? { namespace } : {}),
+    ...(pod && at === 'pod' ? { pod } : {}),
     ...(flow ? { flow } : {}),
     ...(flags ? { flags } : {}),
     ...(error ? { error } : {}),
@@ -55,8 +66,23 @@ export function resolveRequest(dump: Dump, request: TraceRequest): Question {
 /** An ephemeral port (RFC 6335, section 6). */
 const clientPort = 50_123;
 
+/** Returns the source address of the packet: the sender's own, or a forged one. */
+function sourceOf({ spoof }: TraceRequest, own: string, isV4: boolean): string {
+  if (spoof === undefined) return own;
+  const parsed = parseIp(spoof);
+  const address = parsed && formatIp(parsed);
+  if (address !== undefined && address.includes(':') !== isV4) return address;
+  throw new Failure(
+    exitCodes.usage,
+    `trace with source ${spoof}: it is no ${isV4 ? 'IPv4' : 'IPv6'} address`,
+  );
+}
+
 /** Returns a sentence if arguments of the request contradict each other. */
-function contradiction({ port, protocol, at, flags, flow, reply, error }: TraceRequest) {
+function contradiction(
+  { port, protocol, at, flags, flow, reply, error, spoof }: TraceRequest,
+  pods: PodNetwork,
+) {
   const isOfPacket = flow || error !== undefined;
   if (protocol === 'icmp') {
     if (isOfPacket || reply) {
@@ -70,7 +96,10 @@ function contradiction({ port, protocol, at, flags, flow, reply, error }: TraceR
   if (at === 'socket' && (isOfPacket || flags)) {
     return 'flags, flows and errors belong to packets (omit --at socket)';
   }
-  if (at === 'pod' && (isOfPacket || reply)) {
+  if (spoof !== undefined && (!pods.exists || (at !== undefined && at !== 'pod'))) {
+    return 'a forged source is checked at the interfaces of pods, where Heddle is their network (omit --spoof)';
+  }
+  if (at === 'pod' && !pods.exists && (isOfPacket || reply)) {
     return 'the node has flows of external clients only (omit --at pod)';
   }
   return undefined;
@@ -80,7 +109,9 @@ function contradiction({ port, protocol, at, flags, flow, reply, error }: TraceR
 function defaultStart(
   { protocol, flow, error, flags }: TraceRequest,
   namespace: DumpedNamespace | undefined,
+  pod: TracedPod | undefined,
 ): TraceStart {
+  if (pod && !namespace) return 'pod';
   if (!namespace || flow || error !== undefined || flags) return 'node';
   return protocol === 'tcp' || protocol === 'udp' ? 'socket' : 'pod';
 }
@@ -109,10 +140,12 @@ function findFlow(
 }
 
 function origin(
-  { namespaces, answers }: Dump,
+  dump: Dump,
   { from, at }: TraceRequest,
   isV4: boolean,
-): { source: string; namespace?: DumpedNamespace } {
+): { source: string; namespace?: DumpedNamespace; pod?: TracedPod } {
+  const { namespaces, answers } = dump;
+  const pods = new PodNetwork(dump);
   const parsed = parseIp(from);
   const address = parsed && formatIp(parsed);
   if (address !== undefined && address.includes(':') === isV4) {
@@ -138,7 +171,11 @@ function origin(
     );
   }
   const [namespace] = candidates;
-  if (!namespace && address === undefined) {
+  const near = address === undefined ? namespace?.addresses : [address];
+  const sender =
+    near?.map((each) => pods.withAddress(each)).find((each) => each) ??
+    (address === undefined && !namespace ? pods.named(from) : undefined);
+  if (!namespace && !sender && address === undefined) {
     const known = [...new Set(namespaces.flatMap(({ names }) => names))].sort();
     throw new Failure(
       exitCodes.failed,
@@ -146,13 +183,14 @@ function origin(
     );
   }
   const pod = 'missing' in answers ? undefined : podWith(listOf(answers, 'pod.list'), address);
-  if (!namespace && pod && at !== 'node') {
+  if (!namespace && !sender && pod && at !== 'node') {
     throw new Failure(
       exitCodes.failed,
       `trace from ${from}: it is the address of pod ${pod.namespace}/${pod.name} of this node, whose network namespace can't be seen from here (run heddle trace on the node itself, or give --at node for an external packet with that source)`,
     );
   }
-  const own = namespace?.addresses.find((each) => each.includes(':') !== isV4);
+  const addresses = [...(namespace?.addresses ?? []), ...(sender?.addresses ?? [])];
+  const own = addresses.find((each) => each.includes(':') !== isV4);
   const source = address ?? own;
   if (source === undefined) {
     throw new Failure(
@@ -160,7 +198,7 @@ function origin(
       `trace from ${from}: it has no ${isV4 ? 'IPv4' : 'IPv6'} address`,
     );
   }
-  return { source, ...(namespace ? { namespace } : {}) };
+  return { source, ...(namespace ? { namespace } : {}), ...(sender ? { pod: sender } : {}) };
 }
 
 /** Returns the network namespaces with a name: a pod as NAMESPACE/NAME or NAME, the node, or the name of a mount. */

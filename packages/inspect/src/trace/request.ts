@@ -10,10 +10,10 @@ export const traceProtocols = ['tcp', 'udp', 'sctp', 'icmp'] as const;
 export type TraceProtocol = (typeof traceProtocols)[number];
 
 /**
- * The start of a trace: the call of a process, a packet that leaves a pod, or a packet that enters
- * the node.
+ * The start of a trace: the call of a process, a packet that leaves a pod, a packet that enters the node, or one that
+ * arrives through the tunnel from another node.
  */
-export const traceStarts = ['socket', 'pod', 'node'] as const;
+export const traceStarts = ['socket', 'pod', 'node', 'tunnel'] as const;
 export type TraceStart = (typeof traceStarts)[number];
 
 /** The connection or packet to trace, as the user writes it. */
@@ -25,6 +25,8 @@ export interface TraceRequest {
   readonly protocol: TraceProtocol;
   readonly at?: TraceStart;
   readonly sourcePort?: number;
+  /** Another source address than the pod's own, to send from its interface. */
+  readonly spoof?: string;
   /** Flags of the TCP segment. */
   readonly flags?: readonly TcpFlag[];
   /** Continues the flow that the node has. */

@@ -1,5 +1,6 @@
 import type { Question } from './question.ts';
 import type { DescribedAccess } from './step-describer.ts';
+import type { Tunnel } from './tunnel.ts';
 
 /** A step of a program; steps are in the order in which they ran. */
 export type Step =
@@ -44,6 +45,8 @@ export interface Verdict {
   readonly errno?: string;
   /** The reason's name in the ABI, and its text. */
   readonly reason?: Reason;
+  /** The tunnel to another node that the packet is sent through. */
+  readonly tunnel?: Tunnel;
   /** The other candidates of a random choice. */
   readonly alternatives?: readonly { readonly address: string; readonly port: number }[];
   /** The packet that is sent on, or the reply. */

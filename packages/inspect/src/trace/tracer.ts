@@ -4,6 +4,7 @@ import { type Dump, elementsOf } from '../dump/dump.ts';
 import { programTags } from '../dump/tags.ts';
 import type { DecodedFields } from './decode.ts';
 import type { ObjectName, TracedNode } from './node.ts';
+import { PodNetwork } from './pods.ts';
 import { type Note, Recorder } from './recorder.ts';
 import type { HookTrace, Reason, Step, Verdict } from './result.ts';
 import { StepDescriber, sourceText } from './step-describer.ts';
@@ -20,6 +21,7 @@ const counters = {
   socket: ['refusals', 'refusal_reason'],
   node: ['drops', 'drop_reason'],
   xdp: ['drops', 'drop_reason'],
+  pod: ['drops', 'drop_reason'],
 } as const satisfies Record<ObjectName, readonly [map: MapName, kind: string]>;
 
 /** Runs programs and keeps their traces, for socket calls and for packets. */
@@ -29,11 +31,13 @@ export class Tracer {
   /** Sentences on what the trace can't know. */
   readonly notes: string[] = [];
   readonly hooks: HookTrace[] = [];
+  readonly pods: PodNetwork;
   readonly #withLines: boolean;
 
   constructor(dump: Dump, node: TracedNode, withLines: boolean) {
     this.dump = dump;
     this.node = node;
+    this.pods = new PodNetwork(dump);
     this.#withLines = withLines;
   }
 
@@ -41,7 +45,7 @@ export class Tracer {
   record<Result>(object: ObjectName, work: () => Result): RecordedRun<Result> {
     const recorder = new Recorder(this.node.host.machine, this.#withLines);
     const result = recorder.during(work);
-    const words = new StepDescriber(this.dump, this.node.specs[object]);
+    const words = new StepDescriber(this.dump, this.node.specs[object]!);
     const [map, kind] = counters[object];
     const number = numberOf(recorder.notes, map);
     return {
@@ -74,7 +78,7 @@ export class Tracer {
       return {};
     }
     const { id, tag } = program;
-    const spec = this.node.specs[object];
+    const spec = this.node.specs[object]!;
     const tags = this.dump.tags.get(object)?.[name] ?? programTags(spec, spec.programs.get(name)!);
     if (!tags) return { program: { id, tag } };
     const same = tags.includes(tag);
