@@ -146,6 +146,14 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     this.#opened[Symbol.dispose]();
   }
 
+  #podAt(ifindex: number): string | undefined {
+    for (const { feature } of this.#features) {
+      const pod = feature.podAt?.(ifindex);
+      if (pod !== undefined) return pod;
+    }
+    return undefined;
+  }
+
   #each(call: (feature: Feature) => void): void {
     for (const { feature } of this.#features) call(feature);
   }
@@ -312,7 +320,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
 
   /** Returns the control methods that no feature owns. */
   #ownMethods(): Methods {
-    const drops = new DropFeed();
+    const drops = new DropFeed((ifindex) => this.#podAt(ifindex));
     return {
       status: () => this.#status(),
       'config.get': () => this.#config,

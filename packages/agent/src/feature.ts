@@ -67,6 +67,8 @@ export interface Feature extends Disposable {
   addMetrics?(registry: Registry<MetricFacts>): void;
   /** The methods of the control protocol, by name. */
   readonly methods?: Methods;
+  /** Returns the pod (`namespace/name`) at an interface of the node, or undefined if no known pod is there. */
+  podAt?(ifindex: number): string | undefined;
   /** Returns the names (`namespace/name`) of what is served, by `TCP 192.0.2.1 80`. */
   owners?(): Iterable<readonly [string, string]>;
 }

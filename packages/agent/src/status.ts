@@ -1,4 +1,4 @@
-import type { DatapathStatus } from '@heddle/datapath';
+import type { DatapathStatus, DropNotice } from '@heddle/datapath';
 import type { HttpServerStatus } from '@heddle/rpc';
 import type { Config } from './config.ts';
 import type { IntegrityStatus } from './integrity-watch.ts';
@@ -81,4 +81,10 @@ export interface CoreStatus {
   readonly drops: readonly { reason: string; count: number }[];
   /** Dangers that need an action, in sentences with the remedy. */
   readonly warnings: readonly string[];
+}
+
+/** A dropped packet, as `drops.follow` returns it. */
+export interface DropEntry extends DropNotice {
+  /** The pod (`namespace/name`) at the interface; absent at other interfaces, and if it is unknown. */
+  readonly pod?: string;
 }

@@ -187,6 +187,7 @@ function addNodes(program: Command): void {
   const node = withExamples(
     program.command('node').description('show other nodes'),
     'heddle node list',
+    'heddle node get node2',
   );
   withExamples(
     node
@@ -197,6 +198,18 @@ function addNodes(program: Command): void {
       .addOption(outputOption())
       .action(async (options) => (await import('./commands/node.ts')).nodeList(options)),
     'heddle node list -o json',
+  );
+  withExamples(
+    node
+      .command('get')
+      .description('show one other node, with the reasons for the paths to its pods')
+      .argument('<node>', 'the name of the node, or an address of it')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (name, options) => (await import('./commands/node.ts')).nodeGet(name, options)),
+    'heddle node get node2',
+    'heddle node get 192.0.2.2 -o json',
   );
 }
 

@@ -126,7 +126,14 @@ test('heddle pod list and get show a pod', async () => {
   );
   for (const name of ['web-1', 'default/web-1', '10.77.0.2', 'fd00:77::2']) {
     const { stdout } = await heddle(['pod', 'get', name, '--socket', lab.socket]);
-    assert.match(stdout, /^pod +default\/web-1\nuid +web-1\naddress +10\.77\.0\.2\n/, name);
+    assert.match(
+      stdout,
+      /^pod +default\/web-1\nnode +node1\nuid +web-1\naddress +10\.77\.0\.2\n/,
+      name,
+    );
+    assert.match(stdout, /^interface +hd[0-9a-f]{13} \(index \d+, veth, MTU 1450\)$/m);
+    assert.match(stdout, /^in the pod +eth0 \(02(:[0-9a-f]{2}){5}\)$/m);
+    assert.match(stdout, /^programs +from_pod, to_pod\npolicy +none\n$/m);
   }
   const { code, stderr } = await heddle(['pod', 'get', 'other', '--socket', lab.socket]);
   assert.equal(code, 1);

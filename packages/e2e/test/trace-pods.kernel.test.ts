@@ -2,7 +2,9 @@
 // network: pods of one node, of nodes on one link, and through a tunnel, services, and the world.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { DropEntry } from '@heddle/agent';
 import { heddle } from '@heddle/cli/testing/heddle';
+import { ControlClient } from '@heddle/control';
 import {
   type Ends,
   inverseOf,
@@ -259,14 +261,21 @@ describe('heddle trace predicts the path of packets of pods', () => {
       const count = async () =>
         (await network.status(network.node(1))).drops.reduce((sum, { count }) => sum + count, 0);
       const before = await count();
+      using watcher = await ControlClient.connect(network.socketOf(network.node(1)));
+      const seen: DropEntry[] = [];
+      const watched = watcher.follow<DropEntry>((drop) => void seen.push(drop), 'drops.follow');
+      watched.catch(() => {});
       const ends = {
         source: outside.addresses[end],
         sourcePort: 50_123,
         destination: here.addresses[end],
         destinationPort: 9,
       };
-      send(client, packetOf('udp', ends, 'first'));
-      await network.until('the drop to be counted', async () => (await count()) === before + 1);
+      await network.until('the drop to be counted and shown', async () => {
+        send(client, packetOf('udp', ends, 'first'));
+        return (await count()) > before && seen.length > 0;
+      });
+      assert.equal(seen[0]!.pod, `default/${client.name}`);
     });
 
     test(`a packet out of the tunnel with a source of no node is dropped, ${end}`, async () => {
@@ -278,6 +287,35 @@ describe('heddle trace predicts the path of packets of pods', () => {
       assert.deepEqual(hooksOf(found), ['from_tunnel@heddle0']);
     });
   }
+
+  test('heddle node list and get, and heddle status, show the paths to other nodes', async () => {
+    const socket = network.socketOf(network.node(1));
+    const table = await heddle(['node', 'list', '--socket', socket]);
+    const [header, ...rows] = table.stdout.trimEnd().split('\n');
+    assert.match(header!, /^NODE +ADDRESSES +RANGES +PATH +AGE +STATUS$/);
+    const ranges = (node: number) => `10\\.244\\.${node}\\.0/24, fd00:10:244:${node}::/64`;
+    for (const [i, address, path] of [
+      [2, '192\\.0\\.2\\.2, fd00:192:0:2::2', 'direct'],
+      [3, '198\\.51\\.100\\.3, fd00:198:51:100::3', 'tunnel'],
+    ] as const) {
+      const line = `^node${i} +${address} +${ranges(i)} +${path} +\\S+ +done$`;
+      assert.match(rows[i - 2]!, new RegExp(line));
+    }
+    const far = await heddle(['node', 'get', 'node3', '--socket', socket]);
+    assert.match(
+      far.stdout,
+      /^IPv6 path +through a tunnel to 198\.51\.100\.3: no IPv6 path without a router leads to /m,
+    );
+    const near = await heddle(['node', 'get', '192.0.2.2', '--socket', socket]);
+    assert.match(
+      near.stdout,
+      /^IPv4 path +direct by 192\.0\.2\.2: 192\.0\.2\.2 is on the link of eth0$/m,
+    );
+    const none = await heddle(['node', 'get', 'node9', '--socket', socket]);
+    assert.deepEqual([none.code, none.stdout], [1, '']);
+    const status = await heddle(['status', '--socket', socket]);
+    assert.match(status.stdout, /^nodes +2 other nodes: 1 direct, 1 through a tunnel$/m);
+  });
 
   test('heddle trace prints the same from a dump as on the node', async () => {
     const file = `${network.socketOf(network.node(1))}.dump`;

@@ -1,4 +1,4 @@
-import type { AgentStatus, DropNotice, FlowItem, NatDestination } from '@heddle/agent';
+import type { AgentStatus, DropEntry, FlowItem, NatDestination } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import { openControl } from '@heddle/inspect/open';
 import { type Cell, formatTable, printJson, printLine } from '../print.ts';
@@ -111,13 +111,14 @@ export async function dropWatch({
   output,
 }: Pick<ReadOptions, 'socket' | 'output'>): Promise<void> {
   using client = await ControlClient.connect(socket);
-  await client.follow<DropNotice>((drop) => {
+  await client.follow<DropEntry>((drop) => {
     if (output === 'json') {
       printLine(JSON.stringify(drop));
       return;
     }
     const from = endpoint({ address: drop.source, port: drop.sourcePort });
     const to = endpoint({ address: drop.destination, port: drop.destinationPort });
-    printLine(`${drop.protocol}  ${from} > ${to}  ${drop.length} bytes  ${drop.reason}`);
+    const at = drop.pod === undefined ? '' : `  at pod ${drop.pod}`;
+    printLine(`${drop.protocol}  ${from} > ${to}  ${drop.length} bytes  ${drop.reason}${at}`);
   }, 'drops.follow');
 }

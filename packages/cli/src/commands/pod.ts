@@ -37,13 +37,18 @@ export async function podGet(which: string, { output, ...source }: Options): Pro
       `find pod ${which}: this node has none (heddle pod list shows those there are)`,
     );
   }
+  const { node, datapath } = (await client.request('status')) as AgentStatus;
+  const programs = datapath.links.filter(({ hook }) => hook === 'from_pod' || hook === 'to_pod');
   if (output === 'json') {
-    printJson({ pods });
+    printJson({ node, programs, pods });
     return;
   }
   pods.forEach((pod, i) => {
     if (i > 0) printLine();
-    process.stdout.write(formatFacts(factsOf(pod, client.nowMs)));
+    const facts = factsOf(pod, client.nowMs);
+    facts.splice(1, 0, ['node', node]);
+    facts.push(['programs', programsCell(programs)], ['policy', 'none']);
+    process.stdout.write(formatFacts(facts));
   });
 }
 
@@ -83,6 +88,13 @@ function isMeant(pod: AttachmentEntry, which: string): boolean {
   const { namespace, name, addresses, containerId } = pod;
   const names = [`${namespace}/${name}`, pod.interface, containerId, ...addresses];
   return names.includes(which) || `${namespace}/${name}` === fullName(which);
+}
+
+/** Returns the programs at pod interfaces, and whether they are attached. */
+function programsCell(programs: AgentStatus['datapath']['links']): Cell {
+  const detached = programs.filter(({ attached }) => !attached).map(({ hook }) => hook);
+  if (detached.length > 0) return { text: `not attached: ${detached.join(', ')}`, style: 'red' };
+  return programs.map(({ hook }) => hook).join(', ') || 'unknown';
 }
 
 function factsOf(pod: AttachmentEntry, nowMs: number): [string, Cell][] {

@@ -44,6 +44,7 @@ function describe(status: AgentStatus, nowMs: number, wrong: readonly Line[]): s
     ...integrityLines(status.integrity, nowMs),
     ...kernelLines(status),
     ...podLines(status),
+    ...nodeLines(status),
     ...serverLines(status),
     ...countLines(status),
     ...status.warnings.map((text): Line => ['warning', { text, style: 'yellow' }]),
@@ -104,6 +105,26 @@ function podLines({ pods }: AgentStatus): Line[] {
   const used = addresses.map((each) => `${each.used} of ${each.total} ${each.family} addresses`);
   const facts = [counted(count, 'pod', 'pods'), ...used, `MTU ${mtu}`].join(', ');
   return [['network', good(notReady === undefined, notReady ? `${facts}; ${notReady}` : facts)]];
+}
+
+/** Returns a line about the paths to other nodes, if Heddle is the network of the cluster. */
+function nodeLines({ nodes }: AgentStatus): Line[] {
+  if (!nodes) return [];
+  const { direct, tunnel, mixed, none } = nodes.modes;
+  const modes = [
+    `${direct} direct`,
+    `${tunnel} through a tunnel`,
+    ...(mixed > 0 ? [`${mixed} by both`] : []),
+    ...(none > 0 ? [`${none} unreachable (heddle node list)`] : []),
+  ];
+  const total = direct + tunnel + mixed + none;
+  const facts =
+    total === 0
+      ? 'no other nodes'
+      : `${counted(total, 'other node', 'other nodes')}: ${modes.join(', ')}`;
+  const { tunnelProblem } = nodes;
+  const text = tunnelProblem === undefined ? facts : `${facts}; no tunnels: ${tunnelProblem}`;
+  return [['nodes', good(none === 0 && tunnelProblem === undefined, text)]];
 }
 
 /** Returns lines about the health and metrics servers, and health checks of services. */

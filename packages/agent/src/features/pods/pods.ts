@@ -152,6 +152,12 @@ class PodsFeature implements Feature {
     ];
   }
 
+  podAt(ifindex: number): string | undefined {
+    const found = this.#network.attachments.find((each) => each.ifindex === ifindex);
+    const pod = found?.record.pod;
+    return pod && `${pod.namespace}/${pod.name}`;
+  }
+
   addMetrics(registry: Registry<MetricFacts>): void {
     this.#metrics = addPodMetrics(registry, () => this.#network);
   }
