@@ -69,6 +69,9 @@ INLINE int receive(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 			kind = PACKET_L4;
 	}
 	if (kind == PACKET_L4) {
+		outcome = packet->backend ? NEXT : deliver_plain(ctx, packet);
+		if (outcome != NEXT)
+			return outcome;
 		if (classify_step(ctx, pkt) == V_OK)
 			return translate_packet(ctx, pkt, decide(ctx, pkt));
 		end_for_direct(packet);

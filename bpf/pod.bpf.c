@@ -19,21 +19,21 @@ const volatile struct node_config config = {};
 const volatile struct crc32c_powers crc32c_powers = {};
 const volatile struct pod_config pod_config = {};
 
-/* Returns 1 if no connection that is translated can have the packet's source or destination. */
-INLINE int is_plain(const struct packet *packet)
-{
-	return !reply_filter_hit(packet->tuple.source, packet->tuple.source_port) &&
-	       !reply_filter_hit(packet->tuple.destination, packet->tuple.destination_port);
-}
-
 /* Forwards a packet with ports. */
 INLINE int forward_l4(context *ctx, struct pkt_ctx *pkt)
 {
 	struct packet *packet = &pkt->packet;
-	__u32 pod = local_pod_interface(packet->tuple.destination);
+	__u32 pod;
+	int outcome;
 
-	if (pod && is_plain(packet))
-		return deliver_to_pod(ctx, packet);
+	if (is_plain(packet)) {
+		outcome = deliver_to_pod(ctx, packet);
+		if (outcome == NEXT)
+			outcome = forward_plain(ctx, pkt);
+		if (outcome != NEXT)
+			return outcome;
+	}
+	pod = local_pod_interface(packet->tuple.destination);
 	if (classify_step(ctx, pkt) == V_OK) {
 		enum verdict verdict = decide(ctx, pkt);
 

@@ -46,4 +46,5 @@ struct node_config {
 	__u32 port_stride; /* step between ports that are tried in turn; prime to port_count */
 	__u32 tunnel_age;  /* ticks after which a new backend may be tunnelled to */
 	__u16 timeouts[CT_STATES]; /* by state, in ticks */
+	__u64 cache_key[2];	   /* random: the key of the hash of the flow cache */
 };

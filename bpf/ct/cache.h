@@ -30,7 +30,8 @@ INLINE __u32 flow_cache_hash(const struct tuple *tuple)
 	__u64 left = (__u64)(source[0] ^ destination[2]) << 32 | (source[3] ^ destination[1]);
 	__u64 right = (__u64)(source[1] ^ destination[3]) << 32 | (source[2] ^ destination[0]);
 	/* The processor does the two multiplications in parallel. */
-	__u64 mixed = left * 0x9e3779b97f4a7c15ULL ^ (right + ports) * 0xc2b2ae3d27d4eb4fULL;
+	__u64 mixed = (left ^ config.cache_key[0]) * 0x9e3779b97f4a7c15ULL ^
+		      ((right + ports) ^ config.cache_key[1]) * 0xc2b2ae3d27d4eb4fULL;
 
 	return (mixed ^ mixed >> 32) * 0x9e3779b1;
 }
@@ -80,6 +81,37 @@ GLOBAL int flow_cache_insert(context *ctx, const struct packet *packet, __u32 re
 	__builtin_memcpy(cached->smac, route->smac, ETH_ALEN);
 	cached->epoch = flow_cache_epoch();
 	return 0;
+}
+
+/*
+ * The reference of a packet that belongs to no connection and keeps its addresses: no conntrack
+ * entry has the index 0.
+ */
+#define PLAIN_ROUTE 1
+
+/*
+ * Finds the route of a packet that nothing translates, like a recent one. Returns whether there is
+ * one. The cache does not have the packet's tuple; the key of the hash prevents that a pod finds
+ * tuples that share an entry.
+ */
+GLOBAL int plain_route_lookup(context *ctx, const struct packet *packet, struct route *route)
+{
+	struct flow_cache_entry *cached;
+	__u32 hash;
+
+	if (!packet || !route || packet->fragment || starts_connection(packet))
+		return 0;
+	hash = flow_cache_hash(&packet->tuple);
+	cached = flow_cache_slot(hash);
+	if (!cached || cached->reference != PLAIN_ROUTE ||
+	    cached->tag != flow_cache_tag(ctx, hash) || cached->epoch != flow_cache_epoch() ||
+	    segment_length(ctx, packet) > cached->mtu)
+		return 0;
+	route->ifindex = cached->ifindex;
+	__builtin_memcpy(route->dmac, cached->dmac, ETH_ALEN);
+	__builtin_memcpy(route->smac, cached->smac, ETH_ALEN);
+	route->result = BPF_FIB_LKUP_RET_SUCCESS;
+	return 1;
 }
 
 /*

@@ -28,6 +28,19 @@ GLOBAL enum verdict check_arrival(const struct packet *packet)
 }
 
 /*
+ * Delivers a packet with ports that nothing translates to the pod of this node that has its
+ * destination. Returns NEXT if there is none, or if the packet needs the complete lookups.
+ */
+INLINE int deliver_plain(context *ctx, const struct packet *packet)
+{
+	enum verdict verdict = is_plain(packet) ? check_arrival(packet) : V_PASS;
+
+	if (verdict == V_PASS)
+		return NEXT;
+	return verdict == V_OK ? deliver_to_pod(ctx, packet) : drop(ctx, packet, verdict);
+}
+
+/*
  * Delivers a packet of that kind to the pod of this node that has its destination, if there is one.
  * The pod may be a client of a service that gets a reply.
  */

@@ -7,20 +7,39 @@
 #include "local.h"
 #include "rate.h"
 
-/* The destination and source address of a frame. */
-struct link_addresses {
-	__u8 destination[ETH_ALEN];
-	__u8 source[ETH_ALEN];
+/*
+ * The start of a frame: the link header, and the IP header up to the checksum of IPv4 or the hop
+ * limit of IPv6.
+ */
+struct frame_start {
+	__u16 link[ETH_HLEN / 2];
+	__u16 ip[6];
 };
 
-/* Writes the link addresses of a frame. Returns 0 on success. */
-INLINE long store_link_addresses(context *ctx, const void *destination, const void *source)
+/*
+ * Changes the frame of a packet, whose IP header follows the link header, as a router does: writes
+ * the link addresses, and decrements the TTL. Returns 0 on success.
+ */
+INLINE long route_frame(context *ctx, const struct packet *packet, const void *destination,
+			const void *source)
 {
-	struct link_addresses addresses;
+	struct frame_start frame;
 
-	__builtin_memcpy(addresses.destination, destination, ETH_ALEN);
-	__builtin_memcpy(addresses.source, source, ETH_ALEN);
-	return store_bytes(ctx, 0, &addresses, sizeof(addresses));
+	__builtin_memcpy(frame.link, destination, ETH_ALEN);
+	__builtin_memcpy(frame.link + ETH_ALEN / 2, source, ETH_ALEN);
+	frame.link[ETH_ALEN] = frame_ethertype(ctx);
+	if (!packet->ipv4) {
+		if (load_bytes(ctx, ETH_HLEN, frame.ip, 8))
+			return -1;
+		frame.ip[3] -= 1 << 8;
+		update_packet_sum(ctx, HOP_LIMIT_DIFFERENCE);
+		return store_bytes(ctx, 0, &frame, ETH_HLEN + 8);
+	}
+	if (load_bytes(ctx, ETH_HLEN, frame.ip, 12))
+		return -1;
+	frame.ip[4]--;
+	frame.ip[5] = ~fold_checksum((__u64)(__u16)~frame.ip[5] + (__u16)~1);
+	return store_bytes(ctx, 0, &frame, ETH_HLEN + 12);
 }
 
 /*
@@ -40,18 +59,23 @@ INLINE int redirect_to_pod(context *ctx, __u32 ifindex, enum pod_kind kind, __u3
 }
 
 /*
- * Routes a packet to the pod of this node that has its destination: decrements its TTL and hands it
- * over. The stack does so instead if the packet needs an ICMP error or is to be fragmented. The
- * pod's own link address is the destination, also where a bridge in the pod passes the frame on.
+ * Routes a packet to a pod of this node: decrements its TTL and hands it over. The stack does so
+ * instead if the packet needs an ICMP error or is to be fragmented. The pod's own link address is
+ * the destination, also where a bridge in the pod passes the frame on.
  */
+INLINE int route_to_local_pod(context *ctx, const struct packet *packet, const struct pod *pod)
+{
+	if (packet->ttl <= 1 || segment_length(ctx, packet) > pod->mtu)
+		return NEXT;
+	if (route_frame(ctx, packet, pod->mac, (const void *)pod_config.gateway_mac))
+		return drop(ctx, packet, DROP_WRITE);
+	return redirect_to_pod(ctx, pod->ifindex, pod->kind, pod->rates);
+}
+
+/* Routes a packet to the pod of this node that has its destination. */
 NOINLINE int deliver_to_pod(context *ctx, const struct packet *packet)
 {
 	struct pod *pod = find_local_pod(packet->tuple.destination);
 
-	if (!pod || packet->ttl <= 1 || segment_length(ctx, packet) > pod->mtu)
-		return NEXT;
-	if (decrement_ttl(ctx, packet) ||
-	    store_link_addresses(ctx, pod->mac, (const void *)pod_config.gateway_mac))
-		return drop(ctx, packet, DROP_WRITE);
-	return redirect_to_pod(ctx, pod->ifindex, pod->kind, pod->rates);
+	return pod ? route_to_local_pod(ctx, packet, pod) : NEXT;
 }

@@ -10,6 +10,23 @@
 #include "tc/reply.h"
 #include "tc/translate.h"
 
+/*
+ * Forwards a packet that nothing translates by the route of a recent one. Returns NEXT if it needs
+ * the complete lookups.
+ */
+INLINE int forward_plain(context *ctx, struct pkt_ctx *pkt)
+{
+	struct packet *packet = &pkt->packet;
+
+	if (packet->ttl <= 1 || !plain_route_lookup(ctx, packet, &pkt->route))
+		return NEXT;
+	if (route_frame(ctx, packet, pkt->route.dmac, pkt->route.smac))
+		return drop(ctx, packet, DROP_WRITE);
+	/* node_egress has nothing to translate. */
+	ctx->tc_index = TC_INDEX_TRANSLATED;
+	return redirect_out(ctx, packet, &pkt->route);
+}
+
 /* Returns the interface of the pod of this node that has an address, or 0. */
 NOINLINE __u32 local_pod_interface(const void *address)
 {
@@ -49,10 +66,10 @@ INLINE int route_departure(context *ctx, struct pkt_ctx *pkt, enum packet_kind k
 	if (route_lookup(ctx, packet, &packet->tuple, &pkt->route) != V_OK ||
 	    pkt->route.result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return NEXT;
-	if (decrement_ttl(ctx, packet))
-		return drop(ctx, packet, DROP_WRITE);
-	if (pkt->route.result == BPF_FIB_LKUP_RET_SUCCESS &&
-	    store_link_addresses(ctx, pkt->route.dmac, pkt->route.smac))
+	if (kind == PACKET_L4 && is_plain(packet))
+		flow_cache_insert(ctx, packet, PLAIN_ROUTE, &pkt->route);
+	/* A neighbour that is not resolved yet has no link address; the kernel then writes both. */
+	if (route_frame(ctx, packet, pkt->route.dmac, pkt->route.smac))
 		return drop(ctx, packet, DROP_WRITE);
 	return forward(ctx, packet, &pkt->route);
 }

@@ -22,6 +22,13 @@ INLINE int reply_filter_hit(const void *address, __be16 port)
 	return has_bit(&reply_sources, reply_filter_bit(address, port));
 }
 
+/* Returns 1 if no connection that is translated can have the packet's source or destination. */
+INLINE int is_plain(const struct packet *packet)
+{
+	return !reply_filter_hit(packet->tuple.source, packet->tuple.source_port) &&
+	       !reply_filter_hit(packet->tuple.destination, packet->tuple.destination_port);
+}
+
 /*
  * Translates a reply of a backend on this node. If the backend has been removed from the service,
  * its packets are dropped: the client's connection was reset, or has another backend. Nor may they

@@ -34,7 +34,7 @@ export function configuredSocket(
 /** Returns an object of programs at network interfaces, for tc or XDP, with constants and sizes by the options. */
 export function configuredNode(
   spec: ObjectSpec,
-  { sizes, nat, network }: DatapathOptions,
+  { platform, sizes, nat, network }: DatapathOptions,
 ): ObjectSpec {
   const config = new Uint8Array(nodeConfigSize);
   const { first, last } = nat.ports;
@@ -47,6 +47,7 @@ export function configuredNode(
       portStride: portStride(last - first + 1),
       tunnelAge: ticksOf(nat.tunnelAfter),
       timeouts: timeoutTicks(nat.timeouts),
+      cacheKey: [...new BigUint64Array(platform.randomBytes(16).slice().buffer)],
     },
     config,
   );

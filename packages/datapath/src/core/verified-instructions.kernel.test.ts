@@ -56,7 +56,7 @@ const needs: Readonly<Record<string, Feature>> = {
   destroy_udp: 'kfunc/bpf_sock_destroy',
 };
 const network = { tunnelPort: 8472 };
-const options = { sizes, netnsCookie: 1n, nat: testNat, network } as DatapathOptions;
+const options = { platform, sizes, netnsCookie: 1n, nat: testNat, network } as DatapathOptions;
 const configure: Readonly<Record<string, (spec: ObjectSpec) => ObjectSpec>> = {
   socket: (spec) => configuredSocket(spec, options, kernelFields(platform, bpf)),
   node: (spec) => configuredNode(spec, options),

@@ -1034,12 +1034,13 @@ export interface NodeConfig {
   readonly portStride: number;
   readonly tunnelAge: number;
   readonly timeouts: readonly number[];
+  readonly cacheKey: readonly bigint[];
 }
 
-export const nodeConfigSize = 56;
+export const nodeConfigSize = 72;
 
 export const nodeConfigCodec = {
-  size: 56,
+  size: 72,
   offsets: {
     flows: 0,
     unconfirmedLimit: 4,
@@ -1048,13 +1049,14 @@ export const nodeConfigCodec = {
     portStride: 16,
     tunnelAge: 20,
     timeouts: 24,
+    cacheKey: 56,
   },
   encode: encodeNodeConfig,
   decode: decodeNodeConfig,
 } as const;
 
 export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 56);
+  const view = viewOf(into, offset, 72);
   view.setUint32(0, value.flows, true);
   view.setUint32(4, value.unconfirmedLimit, true);
   view.setUint32(8, value.firstPort, true);
@@ -1065,10 +1067,14 @@ export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0
   for (let i = 0; i < 16; i++) {
     view.setUint16(24 + i * 2, value.timeouts[i]!, true);
   }
+  checkLength('node_config.cache_key', value.cacheKey.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setBigUint64(56 + i * 8, value.cacheKey[i]!, true);
+  }
 }
 
 export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
-  const view = viewOf(bytes, offset, 56);
+  const view = viewOf(bytes, offset, 72);
   return {
     flows: view.getUint32(0, true),
     unconfirmedLimit: view.getUint32(4, true),
@@ -1077,6 +1083,7 @@ export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
     portStride: view.getUint32(16, true),
     tunnelAge: view.getUint32(20, true),
     timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(24 + i * 2, true)),
+    cacheKey: Array.from({ length: 2 }, (_, i) => view.getBigUint64(56 + i * 8, true)),
   };
 }
 
