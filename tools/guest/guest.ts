@@ -13,7 +13,8 @@ const modules = [
   ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
   ...['fuse', 'virtiofs', 'llc', 'stp', 'bridge', 'veth', 'inet_diag', 'tcp_diag', 'udp_diag'],
   ...['udp_tunnel', 'ip6_udp_tunnel', 'vxlan', 'tcp_bbr', 'sch_fq', 'sch_ingress', 'sch_tbf'],
-  'cls_bpf',
+  ...['cls_bpf', 'libcrc32c', 'sctp', 'nfnetlink', 'nf_defrag_ipv4', 'nf_defrag_ipv6'],
+  ...['nf_conntrack', 'nf_nat', 'nf_tables', 'nft_ct', 'nft_chain_nat', 'nft_masq'],
 ];
 
 /** The guest can't be started; the message says what to do. */
@@ -101,13 +102,25 @@ async function runMachine(
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => machine.kill());
-  let exitCode: number | undefined;
-  for await (const line of createInterface(machine.stdout)) {
-    if (line.startsWith(verdict)) exitCode = Number(line.slice(verdict.length));
-    else onLine(line);
+  let isEnded = false;
+  const end = () => {
+    isEnded = true;
+    machine.kill();
+  };
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  for (const signal of signals) process.on(signal, end);
+  try {
+    let exitCode: number | undefined;
+    for await (const line of createInterface(machine.stdout)) {
+      if (line.startsWith(verdict)) exitCode = Number(line.slice(verdict.length));
+      else onLine(line);
+    }
+    // The next guest of a matrix must not start.
+    if (isEnded) throw new GuestError('it was ended by a signal');
+    return exitCode;
+  } finally {
+    for (const signal of signals) process.off(signal, end);
   }
-  return exitCode;
 }
 
 function initOf(command: readonly string[]): string {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { addAddress, addRoute, createVeth, type LinkPair } from '@heddle/netlink';
 import { nodePlatform } from '@heddle/sys/node';
@@ -20,6 +21,7 @@ function connect(node: Host, pod: Host, name: string, prefix: string): LinkPair 
 
 test('the node, host routes and namespaces behind links have addresses that are not free', () => {
   using node = new Host();
+  mkdirSync('/run/netns', { recursive: true });
   const path = `/run/netns/others-${process.pid}`;
   using other = new Host(`${path}-1`);
   using own = new Host(`${path}-2`);
