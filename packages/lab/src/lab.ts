@@ -66,6 +66,8 @@ export interface LabOptions {
   readonly podRoutes?: boolean;
   /** The number of the first node in another subnet, which a router connects. Default: none. */
   readonly farFrom?: number;
+  /** The number of the first pod of each node that is connected by netkit. Default: none. */
+  readonly netkitFrom?: number;
   /** The lab stays when its owner ends or disposes of it, until `removeLab`. Default: false. */
   readonly keep?: boolean;
 }
@@ -319,7 +321,7 @@ export class Lab implements Disposable {
 export function createLab(platform: Platform, options: LabOptions): Lab {
   const { name, nodes = 1, podsPerNode = 0, outside = 0, keep = false } = options;
   const { mtu = 1500, pathMtu = mtu, podPathMtu = pathMtu, forwarding = true } = options;
-  const { podRoutes = true, farFrom = largestNode + 1 } = options;
+  const { podRoutes = true, farFrom = largestNode + 1, netkitFrom = largestPod + 1 } = options;
   checkName('lab', name);
   if (nodes > largestNode || podsPerNode > largestPod || outside > largestOutside) {
     throw new RangeError(
@@ -341,7 +343,7 @@ export function createLab(platform: Platform, options: LabOptions): Lab {
     keep,
     owner: thisProcess(),
     cgroup,
-    network: { mtu, pathMtu, podPathMtu, forwarding, podRoutes, farFrom },
+    network: { mtu, pathMtu, podPathMtu, forwarding, podRoutes, farFrom, netkitFrom },
     nodes: [],
     outside: 0,
   };

@@ -173,6 +173,7 @@ export function connectPod(platform: Platform, pod: LabPod, network: NetworkStat
     name: podLinkName(number),
     mac: gatewayMac(node.number, number),
     podMac: podMac(node.number, number),
+    kind: number >= network.netkitFrom ? 'netkit' : 'veth',
     mtu: network.mtu,
     forwarding: network.forwarding,
   });
@@ -202,7 +203,10 @@ export function connectOutsideHost(
   });
 }
 
-type Connection = Pick<PodInterface, 'name' | 'mac' | 'podMac' | 'mtu' | 'routeMtu' | 'forwarding'>;
+type Connection = Pick<
+  PodInterface,
+  'name' | 'kind' | 'mac' | 'podMac' | 'mtu' | 'routeMtu' | 'forwarding'
+>;
 
 /** Creates a host that has one network interface and reaches everything through one router. */
 function connectHost(

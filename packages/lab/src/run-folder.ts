@@ -38,6 +38,7 @@ export interface NetworkState {
   readonly forwarding: boolean;
   readonly podRoutes: boolean;
   readonly farFrom: number;
+  readonly netkitFrom: number;
 }
 
 export interface NodeState {
