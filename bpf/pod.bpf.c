@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The programs of pod interfaces. A pod's veth has its other end in the node: what the pod sends
- * arrives there (from_pod), and what the node's stack sends to the pod leaves there (to_pod).
+ * arrives there (from_pod), and what the node's stack sends to the pod leaves there (to_pod). At a
+ * netkit pair, from_pod is the program of the peer and to_pod that of the primary end. The programs
+ * are loaded once for each kind (pod_config.kind).
  *
  * Packets to a pod of this node go to it at once, past the stack, and packets to others by the
  * kernel's routes. Sockets are connected to a backend itself (socket.bpf.c), but what other senders
@@ -67,7 +69,8 @@ INLINE int forward_other(context *ctx, struct pkt_ctx *pkt, enum packet_kind kin
 	}
 	if (!pkt->lb.role)
 		return route_departure(ctx, pkt, kind);
-	if (kind == PACKET_FRAGMENT) {
+	/* The packets of a netkit device have no queue, so the first fragment has come. */
+	if (kind == PACKET_FRAGMENT && pod_config.kind != POD_NETKIT) {
 		outcome = requeue_fragment(ctx);
 		if (outcome)
 			return outcome;
@@ -98,11 +101,30 @@ SEC("tc") int from_pod(context *ctx)
 	return kind == PACKET_L4 ? forward_l4(ctx, &pkt) : forward_other(ctx, &pkt, kind);
 }
 
+/*
+ * Returns the number of the limits of the pod that a packet goes to, or 0. The program of a netkit
+ * device sees the index that the pod's end has in the pod's network namespace.
+ */
+NOINLINE __u32 rates_of_receiver(context *ctx)
+{
+	struct pod_device *device;
+
+	if (pod_config.kind == POD_NETKIT) {
+		struct packet packet = {};
+		struct pod *pod;
+
+		if (parse_packet(ctx, ETH_HLEN, &packet) == PACKET_OTHER)
+			return 0;
+		pod = find_local_pod(packet.tuple.destination);
+		return pod ? pod->rates : 0;
+	}
+	device = find_pod_device(ctx->ifindex);
+	return device ? device->rates : 0;
+}
+
 SEC("tc") int to_pod(context *ctx)
 {
-	struct pod_device *device = find_pod_device(ctx->ifindex);
-
-	if (device && limit_ingress(ctx, device->rates) != V_OK)
+	if (limit_ingress(ctx, rates_of_receiver(ctx)) != V_OK)
 		return drop(ctx, 0, DROP_RATE_LIMITED);
 	return translate_departure(ctx);
 }

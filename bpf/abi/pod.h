@@ -12,7 +12,7 @@
 
 enum pod_kind {
 	POD_VETH = 0,
-	POD_NETKIT = 1, /* The interface is a netkit device: it has no peer for redirects. */
+	POD_NETKIT = 1, /* a netkit device, whose ends have link addresses of zeros */
 };
 
 /*
@@ -65,5 +65,5 @@ struct pod_config {
 	__u16 enabled;	     /* 1: Heddle is the network of the pods */
 	__be16 tunnel_port;  /* UDP port of the tunnels between nodes */
 	__u8 gateway_mac[6]; /* of the node's end of each pod interface */
-	__u16 reserved;
+	__u16 kind; /* enum pod_kind, of the pod interfaces that the object's programs are at */
 };

@@ -44,18 +44,21 @@ INLINE long route_frame(context *ctx, const struct packet *packet, const void *d
 
 /*
  * Hands a frame whose headers are complete to a pod of this node. The other end of a veth pair
- * receives it without a detour through the queue of the processor.
+ * receives it without a detour through the queue of the processor; the kernel drops what a netkit
+ * program redirects in this way.
  */
 INLINE int redirect_to_pod(context *ctx, __u32 ifindex, enum pod_kind kind, __u32 rates)
 {
-	/* What goes to a netkit device passes to_pod, which limits it. */
-	if (kind == POD_VETH && limit_ingress(ctx, rates) != V_OK)
+	int to_peer = kind == POD_VETH && pod_config.kind == POD_VETH;
+
+	/* What goes to the device itself passes to_pod, which limits it. */
+	if (to_peer && limit_ingress(ctx, rates) != V_OK)
 		return drop(ctx, 0, DROP_RATE_LIMITED);
 	/* The pod's own rules could see the mark. A frame out of a tunnel has another type. */
 	ctx->mark = 0;
 	if (ctx->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(ctx, PACKET_HOST);
-	return kind == POD_VETH ? bpf_redirect_peer(ifindex, 0) : bpf_redirect(ifindex, 0);
+	return to_peer ? bpf_redirect_peer(ifindex, 0) : bpf_redirect(ifindex, 0);
 }
 
 /*

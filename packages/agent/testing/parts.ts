@@ -49,6 +49,8 @@ export class MemoryPods implements PodsDatapath {
   onSet: (pod: ProgrammedPod) => void = () => {};
   /** Returns true if an address finds room. */
   hasRoom: (address: string) => boolean = () => true;
+  /** Returns true if the kernel has interfaces of that kind. */
+  supports: PodsDatapath['pods']['supports'] = () => true;
 
   get pods(): PodsDatapath['pods'] {
     return this;

@@ -10,6 +10,7 @@ import {
   type KernelFields,
   nodeConfigSize,
   podConfigSize,
+  podKind,
   socketConfigSize,
 } from './generated/abi.ts';
 import { crc32cPowers } from './nat/crc32c.ts';
@@ -60,7 +61,15 @@ export function configuredNode(
   );
 }
 
-function podConfig(network: PodNetworkOptions | undefined): Uint8Array {
+/** Returns an object of pod programs, as `configuredNode` makes it, for interfaces of netkit. */
+export function configuredNetkit(spec: ObjectSpec, { network }: DatapathOptions): ObjectSpec {
+  return setVariable(spec, 'pod_config', podConfig(network, 'netkit'));
+}
+
+function podConfig(
+  network: PodNetworkOptions | undefined,
+  kind: keyof typeof podKind = 'veth',
+): Uint8Array {
   const config = new Uint8Array(podConfigSize);
   if (!network) return config;
   encodePodConfig(
@@ -68,7 +77,7 @@ function podConfig(network: PodNetworkOptions | undefined): Uint8Array {
       ...{ places: podPlaces, devicePlaces: podPlaces, enabled: 1 },
       tunnelPort: network.tunnelPort,
       gatewayMac: macBytes(podGatewayMac),
-      reserved: 0,
+      kind: podKind[kind],
     },
     config,
   );

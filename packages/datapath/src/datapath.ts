@@ -1,9 +1,10 @@
-import { mountBpffs, type ObjectSpec, readObject } from '@heddle/ebpf';
+import { type LoadedObject, mountBpffs, type ObjectSpec, readObject } from '@heddle/ebpf';
 import { allOrNothing, type Disposal } from '@heddle/sys';
-import { configuredNode, configuredSocket } from './configured-objects.ts';
+import { configuredNetkit, configuredNode, configuredSocket } from './configured-objects.ts';
 import { ProgrammedContents } from './core/audit.ts';
 import { DatapathMaps } from './core/datapath-maps.ts';
 import { Integrity } from './core/integrity.ts';
+import { loadShared } from './core/load-shared.ts';
 import { MappedArray } from './core/mapped-array.ts';
 import { PinnedLinks } from './core/pinned-links.ts';
 import { type PinFolder, pinFolders, removeFolder } from './core/pinned-maps.ts';
@@ -16,6 +17,7 @@ import { heddleAbi } from './generated/abi.ts';
 import { needsEnteredFlows, renewUnfitFlowMaps } from './nat/flow-migration.ts';
 import { FlowTable } from './nat/flow-table.ts';
 import { NodeRoutes } from './node-routes/node-routes.ts';
+import { NetkitLinks } from './pods/netkit-links.ts';
 import { PodPrograms } from './pods/pod-programs.ts';
 import { PodRates } from './pods/pod-rates.ts';
 import { PodTables } from './pods/pod-tables.ts';
@@ -139,6 +141,8 @@ export class Datapath implements Disposable {
       platform,
       programs: this.programs,
       tables,
+      netkit: new NetkitLinks(bpf, this.#links, () => this.#netkitPrograms()),
+      detachedLinks: () => this.#links.detached(),
       endFlows: (addresses) => this.nat.endFlowsOf(addresses),
     });
     const rates = opened.use(new MappedArray(maps.get('pod_rates')));
@@ -301,6 +305,16 @@ export class Datapath implements Disposable {
     });
   }
 
+  /** Returns the programs of netkit interfaces, and loads them before. Throws SysError, VerifierError. */
+  #netkitPrograms(): LoadedObject {
+    const { specs, loaded } = this.programs;
+    if (loaded.netkit) return loaded.netkit;
+    const spec = configuredNetkit(specs.pod!, this.#options);
+    const netkit = this.#opened.use(loadShared(this.#options.bpf, spec, this.#maps.byName));
+    this.programs.replace({ ...specs, netkit: spec }, { ...loaded, netkit });
+    return netkit;
+  }
+
   #grow(entries: number): void {
     const { bpf, platform, sizes } = this.#options;
     const isActive = this.#phase === 'active';
@@ -340,5 +354,6 @@ function configuredObjects(
     node: configuredNode(read('node'), sized),
     xdp: xdp === 'off' ? undefined : configuredNode(read('xdp'), sized),
     pod: options.network && configuredNode(read('pod'), sized),
+    netkit: undefined,
   };
 }

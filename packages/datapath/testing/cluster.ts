@@ -249,8 +249,8 @@ export class Cluster implements Disposable {
 export function programmedPod(pod: LabPod): ProgrammedPod {
   const { address: mac, mtu } = pod.link('eth0');
   const { v4, v6 } = pod.addresses;
-  const ifindex = pod.node.link(pod.nodeLink).index;
-  return { ifindex, kind: 'veth', mac, addresses: [v4, v6], mtu };
+  const { index: ifindex, kind } = pod.node.link(pod.nodeLink);
+  return { ifindex, kind: kind === 'netkit' ? 'netkit' : 'veth', mac, addresses: [v4, v6], mtu };
 }
 
 function modelOf(node: LabNode, forwarding: Forwarding): ServiceModel {

@@ -69,7 +69,7 @@ export class Integrity {
       ...detached.filter(({ name }) => !name.includes('@')),
       ...devices.detached(detached),
       ...nodeRoutes.detached(),
-      ...pods.detached(),
+      ...pods.detached(detached),
       ...this.#checkPins(),
     ];
   }

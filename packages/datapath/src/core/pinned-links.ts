@@ -93,6 +93,25 @@ export class PinnedLinks implements Disposable {
     }
   }
 
+  /**
+   * Unpins and closes the links, in all folders, for whose names `isOther` returns true. The kernel detaches them
+   * soon, without delay for the caller. Throws SysError.
+   */
+  forget(isOther: (name: string) => boolean): void {
+    for (const [name, { link }] of this.#held) {
+      if (!isOther(name)) continue;
+      // The last descriptor of a link that is not pinned would wait for the kernel.
+      link[Symbol.dispose]();
+      this.#held.delete(name);
+    }
+    for (const { links } of this.folders) {
+      if (!pathExists(this.#platform, links)) continue;
+      for (const { name } of readDirectory(this.#platform, links)) {
+        if (isOther(name)) removeFile(this.#platform, `${links}/${name}`);
+      }
+    }
+  }
+
   /** Returns true when the link of that name is attached to its hook. */
   isAttached(name: string): boolean {
     const held = this.#held.get(name);

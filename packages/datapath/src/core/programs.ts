@@ -8,11 +8,13 @@ export interface PerObject<Part> {
   readonly node: Part;
   readonly xdp: Part | undefined;
   readonly pod: Part | undefined;
+  /** The object of pods once more, for interfaces of netkit; undefined until there is one. */
+  readonly netkit: Part | undefined;
 }
 
 /** Returns what `convert` makes of each object's value. */
 export function mapObjects<From, To>(
-  { socket, node, xdp, pod }: PerObject<From>,
+  { socket, node, xdp, pod, netkit }: PerObject<From>,
   convert: (part: From) => To,
 ): PerObject<To> {
   return {
@@ -20,12 +22,13 @@ export function mapObjects<From, To>(
     node: convert(node),
     xdp: xdp && convert(xdp),
     pod: pod && convert(pod),
+    netkit: netkit && convert(netkit),
   };
 }
 
 /** Returns the values that there are. */
-export function partsOf<Part>({ socket, node, xdp, pod }: PerObject<Part>): Part[] {
-  return [socket, node, xdp, pod].filter((part) => part !== undefined);
+export function partsOf<Part>({ socket, node, xdp, pod, netkit }: PerObject<Part>): Part[] {
+  return [socket, node, xdp, pod, netkit].filter((part) => part !== undefined);
 }
 
 /** Loads all objects with shared maps; `opened` releases them. Throws SysError, VerifierError. */
@@ -73,6 +76,10 @@ export class Programs {
 
   get pod(): LoadedObject | undefined {
     return this.#loaded.pod;
+  }
+
+  get netkit(): LoadedObject | undefined {
+    return this.#loaded.netkit;
   }
 
   /** Uses other programs from now on. The caller attaches them and closes the ones before. */

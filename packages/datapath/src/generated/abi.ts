@@ -1221,7 +1221,7 @@ export interface PodConfig {
   readonly tunnelPort: number;
   /** 6 bytes. */
   readonly gatewayMac: Uint8Array;
-  readonly reserved: number;
+  readonly kind: number;
 }
 
 export const podConfigSize = 20;
@@ -1234,7 +1234,7 @@ export const podConfigCodec = {
     enabled: 8,
     tunnelPort: 10,
     gatewayMac: 12,
-    reserved: 18,
+    kind: 18,
   },
   encode: encodePodConfig,
   decode: decodePodConfig,
@@ -1248,7 +1248,7 @@ export function encodePodConfig(value: PodConfig, into: Uint8Array, offset = 0):
   view.setUint16(10, value.tunnelPort, false);
   checkLength('pod_config.gateway_mac', value.gatewayMac.length, 6);
   into.set(value.gatewayMac, offset + 12);
-  view.setUint16(18, value.reserved, true);
+  view.setUint16(18, value.kind, true);
 }
 
 export function decodePodConfig(bytes: Uint8Array, offset = 0): PodConfig {
@@ -1259,7 +1259,7 @@ export function decodePodConfig(bytes: Uint8Array, offset = 0): PodConfig {
     enabled: view.getUint16(8, true),
     tunnelPort: view.getUint16(10, false),
     gatewayMac: bytesAt(bytes, offset + 12, 6),
-    reserved: view.getUint16(18, true),
+    kind: view.getUint16(18, true),
   };
 }
 

@@ -10,10 +10,11 @@ import type { Platform } from '@heddle/sys';
 import type { Damage } from '../core/audit.ts';
 import type { Programs } from '../core/programs.ts';
 import { filterPlace } from '../devices/node-devices.ts';
+import type { NetkitLinks } from './netkit-links.ts';
 import type { PodTables, ProgrammedPod } from './pod-tables.ts';
 
 /**
- * The blocks of filters that the clsact qdiscs of all pod interfaces share. A new version of a program takes the place
+ * The blocks of filters that the clsact qdiscs of all pod interfaces of veth share. A new version of a program takes the place
  * of the one before at all of them at once, and other tools cannot remove the filter of a single interface. The
  * numbers are `hedd` and `hede` in ASCII.
  */
@@ -30,6 +31,9 @@ export interface PodParts {
   readonly platform: Platform;
   readonly programs: Programs;
   readonly tables: PodTables;
+  readonly netkit: NetkitLinks;
+  /** Returns the links of all parts of the datapath that are detached. */
+  readonly detachedLinks: () => readonly Damage[];
   /** Ends the flows of pods to the outside, by their addresses of 16 bytes. */
   readonly endFlows: (addresses: readonly Uint8Array[]) => void;
 }
@@ -42,6 +46,8 @@ export class PodPrograms {
   readonly #platform: Platform;
   readonly #programs: Programs;
   readonly #tables: PodTables;
+  readonly #netkit: NetkitLinks;
+  readonly #detachedLinks: PodParts['detachedLinks'];
   readonly #endFlows: PodParts['endFlows'];
   #attaches = false;
   /** True when the agent has named a pod. Until then the interfaces keep the program of an earlier agent. */
@@ -49,8 +55,10 @@ export class PodPrograms {
   /** The ids of the programs that this agent has attached, by name. */
   readonly #attachedIds = new Map<string, number>();
 
-  constructor({ platform, programs, tables, endFlows }: PodParts) {
+  constructor({ platform, programs, tables, netkit, detachedLinks, endFlows }: PodParts) {
     this.#endFlows = endFlows;
+    this.#netkit = netkit;
+    this.#detachedLinks = detachedLinks;
     this.#platform = platform;
     this.#programs = programs;
     this.#tables = tables;
@@ -58,7 +66,8 @@ export class PodPrograms {
 
   /**
    * Programs a pod and attaches the programs to its interface, which is not up yet. Replaces what the interface had.
-   * Throws SysError, NetlinkError, NoRoom, RangeError if the datapath has no pod network.
+   * Throws SysError, NetlinkError, NoRoom, RangeError if the datapath has no pod network; for netkit VerifierError and
+   * NotSupported, too.
    */
   set(pod: ProgrammedPod): void {
     const { pod: loaded } = this.#programs;
@@ -68,6 +77,10 @@ export class PodPrograms {
     this.#tables.set(pod);
     this.#isUsed = true;
     if (!attaches) return;
+    if (pod.kind === 'netkit') {
+      this.#netkit.attach(pod.ifindex);
+      return;
+    }
     using socket = new NetlinkSocket(this.#platform);
     useBlocks(socket, pod.ifindex, podBlocks);
     // The blocks may be new ones.
@@ -81,7 +94,7 @@ export class PodPrograms {
     const hasFilters = attached.size > 0 && this.#filterDamages(socket).length === 0;
     return pods.map((pod) => [
       ...this.#tables.problems(pod),
-      ...(hasFilters && attached.has(pod.ifindex)
+      ...(this.#isAttached(pod.ifindex, attached) && (hasFilters || pod.kind === 'netkit')
         ? []
         : [`the programs are not attached to interface ${pod.ifindex}`]),
     ]);
@@ -98,11 +111,17 @@ export class PodPrograms {
   /** Removes the entries of all other interfaces. Throws SysError. */
   prune(ifindexes: ReadonlySet<number>): void {
     this.#remove([...this.#tables.ifindexes].filter((ifindex) => !ifindexes.has(ifindex)));
+    this.#netkit.forget((ifindex) => !ifindexes.has(ifindex));
   }
 
   /** Returns true if an address finds room in the map. */
   hasRoom(address: string): boolean {
     return this.#tables.hasRoom(address);
+  }
+
+  /** Returns true if the kernel has interfaces of a kind. */
+  supports(kind: ProgrammedPod['kind']): boolean {
+    return kind !== 'netkit' || this.#netkit.isSupported;
   }
 
   /** Attaches the programs where they are missing, and from now on in `set`. Throws NetlinkError. */
@@ -111,9 +130,12 @@ export class PodPrograms {
     if (!this.#isUsed) return;
     using socket = new NetlinkSocket(this.#platform);
     const attached = linksOfBlocks(socket, podBlocks);
-    for (const ifindex of this.#missing(socket, attached)) {
-      useBlocks(socket, ifindex, podBlocks);
-      attached.add(ifindex);
+    for (const ifindex of this.#existing(socket)) {
+      if (this.#tables.kindOf(ifindex) === 'netkit') this.#netkit.attach(ifindex);
+      else if (!attached.has(ifindex)) {
+        useBlocks(socket, ifindex, podBlocks);
+        attached.add(ifindex);
+      }
     }
     if (attached.size > 0) this.#attachFilters(socket);
   }
@@ -123,12 +145,16 @@ export class PodPrograms {
     this.#attaches = false;
   }
 
-  /** Returns what existing interfaces lack, by three dumps for all of them. Throws NetlinkError. */
-  detached(): Damage[] {
+  /** Returns what existing interfaces lack, given the links that are detached. Throws NetlinkError. */
+  detached(links: readonly Damage[]): Damage[] {
     if (!this.#isUsed) return [];
     using socket = new NetlinkSocket(this.#platform);
     const attached = linksOfBlocks(socket, podBlocks);
-    const damages = this.#missing(socket, attached).map(
+    const damaged = this.#netkit.damaged(links);
+    const missing = [...this.#tables.ifindexes].filter(
+      (ifindex) => damaged.has(ifindex) || !this.#isAttached(ifindex, attached),
+    );
+    const damages = this.#existing(socket, missing).map(
       (ifindex): Damage => ({
         kind: 'hook',
         name: `programs of pods at interface ${ifindex}`,
@@ -143,22 +169,28 @@ export class PodPrograms {
   /** Returns the hooks of all pod interfaces, and whether they are attached. Throws NetlinkError. */
   states(): { hook: string; attached: boolean }[] {
     if (!this.#isUsed) return [];
-    const attached = this.detached().length === 0;
+    const attached = this.detached(this.#detachedLinks()).length === 0;
     return podFilters.map(({ program: hook }) => ({ hook, attached }));
   }
 
   #remove(ifindexes: readonly number[]): void {
     const addresses = ifindexes.flatMap((ifindex) => this.#tables.addressesOf(ifindex));
+    const links = ifindexes.filter((ifindex) => this.#tables.kindOf(ifindex) === 'netkit');
     for (const ifindex of ifindexes) this.#tables.remove(ifindex);
+    if (links.length > 0) this.#netkit.forget((ifindex) => links.includes(ifindex));
     if (addresses.length > 0) this.#endFlows(addresses);
   }
 
-  /** Returns the existing interfaces that lack the blocks of filters. */
-  #missing(socket: NetlinkSocket, attached: ReadonlySet<number>): number[] {
-    // The kernel removes the program with its interface.
-    return [...this.#tables.ifindexes].filter(
-      (ifindex) => !attached.has(ifindex) && findLink(socket, ifindex) !== undefined,
-    );
+  /** Returns the interfaces that exist: the kernel removes the programs with their interface. */
+  #existing(socket: NetlinkSocket, ifindexes: Iterable<number> = this.#tables.ifindexes): number[] {
+    return [...ifindexes].filter((ifindex) => findLink(socket, ifindex) !== undefined);
+  }
+
+  /** Returns true if an interface has the links or the blocks of its kind; `attached` are those that have blocks. */
+  #isAttached(ifindex: number, attached: ReadonlySet<number>): boolean {
+    return this.#tables.kindOf(ifindex) === 'netkit'
+      ? this.#netkit.isAttached(ifindex)
+      : attached.has(ifindex);
   }
 
   #filterDamages(socket: NetlinkSocket): Damage[] {

@@ -17,7 +17,7 @@ export interface ProgrammedPod {
   /** Index of the pod interface. */
   readonly ifindex: number;
   readonly kind: 'veth' | 'netkit';
-  /** Link-layer address of the pod's end. */
+  /** Link-layer address of the pod's end; that of netkit has zeros. */
   readonly mac: string;
   /** At most one address of each family. */
   readonly addresses: readonly string[];
@@ -60,6 +60,13 @@ export class PodTables {
 
   has(ifindex: number): boolean {
     return this.#placesOf.has(ifindex);
+  }
+
+  /** Returns the kind of an interface that has entries. */
+  kindOf(ifindex: number): ProgrammedPod['kind'] {
+    const place = this.#devicePlace(ifindex);
+    const isNetkit = place !== undefined && this.#deviceAt(place).kind === podKind.netkit;
+    return isNetkit ? 'netkit' : 'veth';
   }
 
   /** Writes the entries of a pod in place of those of its interface and of its addresses. Throws NoRoom. */

@@ -50,17 +50,21 @@ export function readLinks(links: readonly NetworkLink[]): FoundLinks {
   return { attachments, unfinished, problems };
 }
 
+/** Link-layer address of both ends of a netkit pair. */
+const noMac = '00:00:00:00:00:00';
+
 /** Returns the attachment that a link is. */
 export function attachmentOf(
   { name, index, kind, mtu }: NetworkLink,
   record: AttachmentRecord,
   addedMs?: number,
 ): Attachment {
+  const isNetkit = kind === 'netkit';
   return {
     ...{ name, record, addedMs, mtu },
     ifindex: index,
-    kind: kind === 'netkit' ? 'netkit' : 'veth',
-    mac: podMac(name),
+    kind: isNetkit ? 'netkit' : 'veth',
+    mac: isNetkit ? noMac : podMac(name),
     addresses: record.addresses,
   };
 }

@@ -4,5 +4,8 @@ export type { ProgrammedPod } from '@heddle/datapath';
 
 /** The part of the datapath that pods need. */
 export interface PodsDatapath {
-  readonly pods: Pick<Datapath['pods'], 'set' | 'remove' | 'prune' | 'hasRoom' | 'problems'>;
+  readonly pods: Pick<
+    Datapath['pods'],
+    'set' | 'remove' | 'prune' | 'hasRoom' | 'problems' | 'supports'
+  >;
 }

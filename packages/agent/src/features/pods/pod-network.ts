@@ -119,9 +119,9 @@ export class PodNetwork implements CniHandler, Disposable {
   }
 
   get notReady(): string | undefined {
-    // An interface of netkit passes nothing without programs of its own.
-    if (this.#options.kind === 'netkit') {
-      return 'this version attaches no programs to netkit interfaces; set podInterface to veth';
+    const { kind, datapath } = this.#options;
+    if (!datapath.pods.supports(kind)) {
+      return `the kernel has no ${kind} (Linux 6.8 with CONFIG_NETKIT); set podInterface to veth`;
     }
     if (!this.#isComplete) return 'the agent has not read all objects yet';
     if (this.#pool.usage().length > 0) return undefined;
