@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { BlockingSocket, eth, type LabPod } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
-import { assertReaches, exchange, forwardedPackets } from '../testing/traffic/reachability.ts';
+import {
+  assertPings,
+  assertReaches,
+  exchange,
+  forwardedPackets,
+} from '../testing/traffic/reachability.ts';
 import { TunnelStage } from '../testing/tunnel-stage.ts';
 
 const ends = ['v4', 'v6'] as const;
@@ -15,7 +20,7 @@ for (const { title, underlay, mode } of [
   describe(`pods of two nodes, ${title}`, () => {
     let stage: TunnelStage;
     before(() => {
-      stage = new TunnelStage(`${mode}-${underlay}`, 2, { underlay, mode });
+      stage = new TunnelStage(`${mode}-${underlay}`, 2, { underlay, mode, outside: 1 });
     });
     after(() => stage?.[Symbol.dispose]());
 
@@ -28,6 +33,18 @@ for (const { title, underlay, mode } of [
       test(`exchange datagrams around and above the MTU, ${end}`, () => {
         assertReaches(stage.pod(1), stage.pod(2), end);
         assertReaches(stage.pod(2), stage.pod(1), end);
+      });
+
+      test(`are pinged with packets around the MTU, and ping nodes and the outside, ${end}`, () => {
+        const [one, two] = stage.lab.nodes;
+        const [outside] = stage.lab.outside;
+        const mtu = mode === 'direct' ? 1500 : underlay === 'v4' ? 1450 : 1430;
+        assertPings(stage.pod(1), stage.pod(2).addresses[end], mtu);
+        assertPings(one!, stage.pod(2).addresses[end], mtu);
+        for (const { addresses } of [one!, two!, outside!]) {
+          assertPings(stage.pod(1), addresses[end], 1500);
+        }
+        assert.deepEqual([stage.drops(1), stage.drops(2)], [{}, {}]);
       });
 
       test(`are reached by processes of the other node, ${end}`, () => {

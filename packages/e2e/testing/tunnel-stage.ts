@@ -139,6 +139,15 @@ export class TunnelStage implements Disposable {
   #programPaths(node: LabNode): void {
     const { nodeRoutes } = this.datapaths.get(node)!;
     const others = this.lab.nodes.filter((each) => each !== node);
+    // Nodes behind a tunnel do not reach pods otherwise.
+    const plain = this.#options.mode === 'tunnel' ? [] : others;
+    nodeRoutes.setMasquerade({
+      ...{ ipv4: true, ipv6: true },
+      exclusions: [
+        ...this.lab.nodes.flatMap(rangesOf),
+        ...plain.flatMap(({ addresses: { v4, v6 } }) => [`${v4}/32`, `${v6}/128`]),
+      ],
+    });
     if (this.#options.mode === 'native') {
       for (const other of others) nodeRoutes.set(this.#rowOf(node, other));
       return;
@@ -188,9 +197,14 @@ export class TunnelStage implements Disposable {
     });
     return {
       ...{ key: other.name, addresses: [other.addresses[underlay]], paths, problems: [] },
-      ranges: [`10.244.${other.number}.0/24`, `fd00:10:244:${other.number}::/64`],
+      ranges: rangesOf(other),
     };
   }
+}
+
+/** Returns the ranges of the addresses of a node's pods. */
+function rangesOf({ number }: LabNode): string[] {
+  return [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`];
 }
 
 /** Returns the addresses of a node in tunnels, which no pod of the lab has. */

@@ -29,6 +29,7 @@ export {
   echoBytes,
 } from './traffic/conversation.ts';
 export { Histogram } from './traffic/histogram.ts';
+export { type PingOptions, type PingResult, ping } from './traffic/ping.ts';
 export {
   type BackendPorts,
   type FloodOptions,

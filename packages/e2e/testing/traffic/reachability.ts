@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { BlockingSocket, type LabHost } from '@heddle/lab';
+import { BlockingSocket, type LabHost, type PingResult, ping } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
 
@@ -66,6 +66,27 @@ export function assertReaches(
     const bytes = new Uint8Array(size).fill(size & 0xff);
     const peer = deliver(what, bytes, client, { address, port }, server);
     deliver(`${what} and back`, bytes, server, peer, client);
+  }
+}
+
+/** The bytes of the headers of IP and ICMP. */
+const icmpHeaders = { v4: 28, v6: 48 } as const;
+
+/**
+ * Pings an address with packets around the largest one that fits into the path, `mtu` bytes, with and without leave to
+ * fragment them. The first packet that is too large may be lost in each direction, as the sender learns the MTU from it.
+ */
+export function assertPings(from: LabHost, address: string, mtu: number): void {
+  const fits = mtu - icmpHeaders[address.includes(':') ? 'v6' : 'v4'];
+  for (const df of [true, false]) {
+    for (const size of [0, fits - 1, fits, fits + 1, 3000]) {
+      const expected = df && size > fits ? 'too large' : 'reply';
+      const results: PingResult[] = [];
+      do results.push(ping(from, address, { size, df, timeoutMs: 200 }));
+      while (results.at(-1) !== expected && results.length < (size < fits ? 1 : 4));
+      const what = `${size} bytes${df ? ' in one packet' : ''} from ${from.name} to ${address}`;
+      assert.equal(results.at(-1), expected, `${what}: ${results}`);
+    }
   }
 }
 

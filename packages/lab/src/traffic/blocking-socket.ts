@@ -15,6 +15,8 @@ import {
   encodeSockaddr,
   encodeTimeout,
   formatSocketAddress,
+  IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
   IPPROTO_IPV6,
   IPV6_V6ONLY,
   MSG_NOSIGNAL,
@@ -24,14 +26,18 @@ import {
   SO_SNDTIMEO,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
+  SOCK_RAW,
   SOCK_STREAM,
   SOL_SOCKET,
   type SocketAddress,
   sockaddrSize,
 } from '@heddle/sys/net';
 
+const types = { tcp: SOCK_STREAM, udp: SOCK_DGRAM, icmp: SOCK_RAW } as const;
+
 export interface BlockingSocketOptions {
-  readonly protocol: 'tcp' | 'udp';
+  /** `icmp`: a raw socket for the ICMP messages of the family. */
+  readonly protocol: 'tcp' | 'udp' | 'icmp';
   /** 6: an IPv6 socket, which supports `::ffff:a.b.c.d` as well. */
   readonly family: 4 | 6;
   /** Milliseconds after which a blocked call fails with ETIMEDOUT. Default: 2000. */
@@ -57,12 +63,13 @@ export class BlockingSocket implements Disposable {
   /** Throws SysError. */
   static open(platform: Platform, options: BlockingSocketOptions): BlockingSocket {
     const { protocol, family, timeoutMs = 2000 } = options;
-    const type = protocol === 'tcp' ? SOCK_STREAM : SOCK_DGRAM;
+    const type = types[protocol];
+    const icmp = family === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
     const result = platform.syscall(
       syscallNumbers(platform).socket,
       family === 4 ? AF_INET : AF_INET6,
       type | SOCK_CLOEXEC,
-      0,
+      protocol === 'icmp' ? icmp : 0,
     );
     const socket = new BlockingSocket(platform, checked('socket', result, 'open socket'));
     socket.#setTimeout(timeoutMs);

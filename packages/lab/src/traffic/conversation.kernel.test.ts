@@ -5,6 +5,7 @@ import { createLab, type Lab } from '../lab.ts';
 import type { LabHost } from '../lab-host.ts';
 import { Tap } from '../packet/tap.ts';
 import { askHttp, askTcp, askUdp, connectTcp, echoBytes } from './conversation.ts';
+import { ping } from './ping.ts';
 import { floodWithSyns, startBackend } from './programs.ts';
 
 let lab: Lab;
@@ -34,6 +35,20 @@ for (const end of ends) {
     const large = 'x'.repeat(8000);
     assert.equal(askUdp(client, at(end, 83), large), `pod-1-1 ${large}`);
     for (const size of [0, 1, 2_000_000]) echoBytes(client, at(end, 82), size);
+  });
+}
+
+for (const end of ends) {
+  test(`an outside host pings a pod with packets of all sizes over IP${end}`, () => {
+    const { address } = at(end, 0);
+    const fits = 1500 - (end === 'v4' ? 28 : 48);
+    for (const size of [0, 1, fits, fits + 1, 20_000]) {
+      assert.equal(ping(client, address, { size }), 'reply');
+      const alone = ping(client, address, { size, df: true });
+      assert.equal(alone, size > fits ? 'too large' : 'reply');
+    }
+    const nobody = end === 'v4' ? '198.18.0.1' : 'fd00:198:18::1';
+    assert.equal(ping(client, nobody, { timeoutMs: 50 }), 'no reply');
   });
 }
 
