@@ -47,7 +47,8 @@ INLINE struct flow_cache_entry *flow_cache_slot(__u32 hash)
 
 /*
  * Returns the tag that distinguishes packets with the same cache entry. It includes the inputs of
- * the route lookup: the interface, and whether netfilter tracks connections.
+ * the route lookup: the interface, and whether netfilter tracks connections; but not the DSCP and
+ * the flow label, which seldom change within a flow.
  */
 INLINE __u32 flow_cache_tag(context *ctx, __u32 hash)
 {
