@@ -94,7 +94,7 @@ async function runMachine(
   const machine = spawn(
     'qemu-system-x86_64',
     [
-      ...'-accel tcg -cpu max,-cx16 -smp 1 -nic none -display none -serial stdio'.split(' '),
+      ...'-accel tcg -cpu max -smp 1 -nic none -display none -serial stdio'.split(' '),
       ...'-m 2G -object memory-backend-memfd,id=memory,size=2G,share=on'.split(' '),
       ...'-numa node,memdev=memory -device vhost-user-fs-pci,chardev=files,tag=root'.split(' '),
       ...['-chardev', `socket,id=files,path=${socket}`, '-kernel', image, '-initrd', initramfs],
