@@ -29,7 +29,7 @@ LICENSE("Dual BSD/GPL");
 		if (!is_translated(ctx))                                           \
 			return ALLOW;                                              \
 		read_address##n(&to, ctx);                                         \
-		if (on_connect(ctx, &to) == REJECT)                                \
+		if (!is_left_alone(ctx) && on_connect(ctx, &to) == REJECT)         \
 			return REJECT;                                             \
 		choose_congestion(ctx, &to);                                       \
 		write_address##n(ctx, &to);                                        \
@@ -42,7 +42,7 @@ LICENSE("Dual BSD/GPL");
 		if (!is_translated(ctx))                                           \
 			return ALLOW;                                              \
 		read_address##n(&to, ctx);                                         \
-		if (on_sendmsg(ctx, &to) == REJECT)                                \
+		if (!is_left_alone(ctx) && on_sendmsg(ctx, &to) == REJECT)         \
 			return REJECT;                                             \
 		write_address##n(ctx, &to);                                        \
 		return ALLOW;                                                      \

@@ -90,6 +90,7 @@ struct kernel_fields {
 struct socket_config {
 	__u64 node_netns_cookie; /* cookie of the node's own network namespace */
 	enum heddle_abi abi;	 /* for tools that inspect the map */
-	__u32 local_cubic;	 /* 1: cubic in place of BBR towards pods of this node */
+	__u16 local_cubic;	 /* 1: cubic in place of BBR towards pods of this node */
+	__u16 node_only;	 /* 1: packets of pods are translated instead of their sockets */
 	struct kernel_fields kernel;
 };

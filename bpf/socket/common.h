@@ -146,6 +146,12 @@ INLINE int is_translated(const struct bpf_sock_addr *ctx)
 	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP;
 }
 
+/* Returns 1 if the socket is of a pod whose packets are translated instead, at its interface. */
+INLINE int is_left_alone(struct bpf_sock_addr *ctx)
+{
+	return config.node_only && bpf_get_netns_cookie(ctx) != config.node_netns_cookie;
+}
+
 INLINE int is_origin_of(const struct origin *origin, const struct endpoint *from)
 {
 	return origin->backend_port == from->port &&

@@ -76,7 +76,7 @@ export function startAgent(options: StartOptions): Agent {
       const cookie = netnsCookie(platform);
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
-        sourceRanges,
+        ...{ sourceRanges, socketLB: config.socketLB },
         ...(config.network && { network: { tunnelPort, localCongestionControl } }),
         netnsCookie: cookie,
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },

@@ -21,13 +21,14 @@ import { macBytes, podGatewayMac, podPlaces } from './pods/pod-tables.ts';
 /** Returns the object of socket programs with constants and sizes by the options and the kernel. */
 export function configuredSocket(
   spec: ObjectSpec,
-  { sizes, netnsCookie, network }: DatapathOptions,
+  { sizes, netnsCookie, network, socketLB }: DatapathOptions,
   kernel: KernelFields,
 ): ObjectSpec {
   const config = new Uint8Array(socketConfigSize);
   const abi = heddleAbi.currentAbi;
   const localCubic = network?.localCongestionControl === 'cubic' ? 1 : 0;
-  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, localCubic, kernel }, config);
+  const nodeOnly = socketLB === 'hostNamespaceOnly' ? 1 : 0;
+  encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, localCubic, nodeOnly, kernel }, config);
   const whole = setVariable(sized(spec, sizes, network !== undefined), 'config', config);
   return setVariable(whole, 'pod_config', podConfig(network));
 }

@@ -34,6 +34,11 @@ export interface DatapathOptions {
   readonly nat: NatOptions;
   /** The clients that loadBalancerSourceRanges restrict. The default is `everywhere`. */
   readonly sourceRanges?: SourceRangesScope;
+  /**
+   * The sockets whose addresses are translated. With `hostNamespaceOnly` those of pods are left alone, and their packets
+   * are translated at the pod interfaces. The default is `all`.
+   */
+  readonly socketLB?: 'all' | 'hostNamespaceOnly';
   /** The mode in which XDP translates packets that leave the node again at once. The default is `off`. */
   readonly xdp?: XdpMode;
   /** The options of the pod network. If absent, another CNI plug-in provides it. */

@@ -162,6 +162,12 @@ export const settings = {
     remedy: podDevicesRemedy(),
     flag: '--pod-devices <names>',
   }),
+  socketLB: choice(['all', 'hostNamespaceOnly'], {
+    about: 'sockets that are connected to a backend instead of a service',
+    more: 'With hostNamespaceOnly, sockets of pods keep the service’s address, which sidecars of service meshes read, and their packets are translated at the pod interfaces: with network: true, or with podDevices. Sockets that are connected already stay as they are.',
+    fallback: 'all',
+    flag: '--socket-lb <which>',
+  }),
   forwarding: choice(['snat', 'dsr', 'hybrid'], {
     about: 'how external traffic reaches backends on other nodes',
     more: 'With snat, packets come from an address of this node, and the replies return through it. With dsr, they are unchanged in an IP-in-IP tunnel, and the node of the backend replies to the client itself. hybrid is dsr for TCP and snat for the rest. The annotation heddle.io/forwarding sets it for one service.',

@@ -1728,6 +1728,7 @@ export interface SocketConfig {
   readonly nodeNetnsCookie: bigint;
   readonly abi: HeddleAbi;
   readonly localCubic: number;
+  readonly nodeOnly: number;
   readonly kernel: KernelFields;
 }
 
@@ -1739,6 +1740,7 @@ export const socketConfigCodec = {
     nodeNetnsCookie: 0,
     abi: 8,
     localCubic: 12,
+    nodeOnly: 14,
     kernel: 16,
   },
   encode: encodeSocketConfig,
@@ -1749,7 +1751,8 @@ export function encodeSocketConfig(value: SocketConfig, into: Uint8Array, offset
   const view = viewOf(into, offset, 80);
   view.setBigUint64(0, value.nodeNetnsCookie, true);
   view.setUint32(8, value.abi, true);
-  view.setUint32(12, value.localCubic, true);
+  view.setUint16(12, value.localCubic, true);
+  view.setUint16(14, value.nodeOnly, true);
   encodeKernelFields(value.kernel, into, offset + 16);
 }
 
@@ -1758,7 +1761,8 @@ export function decodeSocketConfig(bytes: Uint8Array, offset = 0): SocketConfig 
   return {
     nodeNetnsCookie: view.getBigUint64(0, true),
     abi: view.getUint32(8, true) as HeddleAbi,
-    localCubic: view.getUint32(12, true),
+    localCubic: view.getUint16(12, true),
+    nodeOnly: view.getUint16(14, true),
     kernel: decodeKernelFields(bytes, offset + 16),
   };
 }
