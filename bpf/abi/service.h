@@ -109,7 +109,8 @@ enum address_role {
 	ADDRESS_UDP_BACKEND = 2,
 	ADDRESS_NODE = 4,     /* an address of this node: NodePorts, and an SNAT address */
 	ADDRESS_EXTERNAL = 8, /* an address of a load balancer, or an externalIP */
-	ADDRESS_PEER = 16,    /* an address of another node, whose tunnels are accepted */
+	ADDRESS_PEER = 16,    /* an address of another node, whose IP-in-IP tunnels are accepted */
+	ADDRESS_OTHER_NODE = 32, /* an address of another node, with the pod network */
 };
 
 struct address_key {

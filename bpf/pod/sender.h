@@ -125,7 +125,7 @@ INLINE int is_forged_tunnel(const struct packet *packet)
 		return 0;
 	copy_address(&to, packet->tuple.destination);
 	role = bpf_map_lookup_elem(&addresses, &to);
-	return role && *role & (ADDRESS_NODE | ADDRESS_PEER);
+	return role && *role & (ADDRESS_NODE | ADDRESS_PEER | ADDRESS_OTHER_NODE);
 }
 
 /*

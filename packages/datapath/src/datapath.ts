@@ -132,6 +132,7 @@ export class Datapath implements Disposable {
       tunnel: contents.map(maps.get('tunnel')),
       noMasquerade: contents.map(maps.get('no_masquerade')),
       useSources: (addresses) => this.nat.setRouters(addresses),
+      roles: this.services.roles,
     });
     const tables = new PodTables(
       contents.array(maps.get('pods')),

@@ -19,7 +19,8 @@ export class PodStage {
   open(world: PodWorld): void {
     this.world = world;
     world.serveOutside();
-    world.datapath.nat.setTunnelEnds({ peers: [this.peer], own: [] });
+    const other = { key: 'node2', addresses: [this.peer], ranges: [], paths: [], problems: [] };
+    world.datapath.nodeRoutes.set(other);
     this.packets = new NodePackets(world, this.end);
   }
 

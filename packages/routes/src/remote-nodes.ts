@@ -195,7 +195,11 @@ function remoteNode(node: NodeRecord, refused: RefusedRanges, paths: PathFacts):
     if (problem === undefined) usable.push(range);
     else problems.push(problem);
   }
-  const row = { key: node.name, addresses, ranges: [] as string[], paths: [] as NodePath[] };
+  const further = node.addresses.filter((address) => !addresses.includes(address));
+  const row = {
+    ...{ key: node.name, addresses, ranges: [] as string[], paths: [] as NodePath[] },
+    ...(further.length === 0 ? {} : { further }),
+  };
   if (node.podCIDRs.length === 0) {
     problems.push('the Node has no podCIDRs, so the addresses of its pods are unknown');
   } else if (addresses.length === 0) {

@@ -32,6 +32,8 @@ export interface RemoteNode {
   readonly key: string;
   /** The addresses at which other nodes reach it, at most one of each family. Its tunnels come from them. */
   readonly addresses: readonly string[];
+  /** Its further addresses, to which pods must not send tunnels either. Absent if there are none. */
+  readonly further?: readonly string[];
   /** The ranges of its pods' addresses that can be used. */
   readonly ranges: readonly string[];
   /** One for each family of the ranges. */

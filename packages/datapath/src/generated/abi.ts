@@ -36,6 +36,7 @@ export const addressRole = {
   node: 4,
   external: 8,
   peer: 16,
+  otherNode: 32,
 } as const;
 export type AddressRole = (typeof addressRole)[keyof typeof addressRole];
 

@@ -1,12 +1,13 @@
 import { attachFilter, findLink, hasFilter, NetlinkSocket } from '@heddle/netlink';
 import { familyOf } from '@heddle/objects';
 import type { RemoteNode } from '@heddle/routes';
-import type { Platform } from '@heddle/sys';
+import { type Platform, parseIp } from '@heddle/sys';
 import type { Damage } from '../core/audit.ts';
-import { type KeyedMap, wordBytes } from '../core/keyed-map.ts';
+import { type KeyedMap, keyText, wordBytes } from '../core/keyed-map.ts';
 import type { Programs } from '../core/programs.ts';
 import { filterPlace } from '../devices/node-devices.ts';
 import { encodeTunnelEnd, masquerade, tunnelEndSize } from '../generated/abi.ts';
+import type { AddressRoles, AddressUse } from '../services/address-roles.ts';
 import { addressFields, NodeRanges } from './node-ranges.ts';
 import { RangeEntries } from './range-map.ts';
 
@@ -46,6 +47,8 @@ export interface NodeRoutesParts {
   readonly noMasquerade: KeyedMap;
   /** Has SNAT use the node's addresses in tunnels. Returns their numbers; 0: there is none of the family. */
   readonly useSources: (addresses: readonly string[]) => { ipv4: number; ipv6: number };
+  /** The map `addresses`. */
+  readonly roles: Pick<AddressRoles, 'add' | 'drop'>;
 }
 
 const hook = 'from_tunnel';
@@ -61,6 +64,9 @@ export class NodeRoutes {
   readonly #tunnel: KeyedMap;
   readonly #useSources: NodeRoutesParts['useSources'];
   readonly #noMasquerade: RangeEntries;
+  readonly #roles: NodeRoutesParts['roles'];
+  /** The addresses of each node, by its key. */
+  readonly #nodes = new Map<string, readonly AddressUse[]>();
   #device: TunnelEnd['device'] | undefined;
   #attaches = false;
 
@@ -71,6 +77,7 @@ export class NodeRoutes {
     this.#tunnel = parts.tunnel;
     this.#useSources = parts.useSources;
     this.#noMasquerade = new RangeEntries(parts.noMasquerade);
+    this.#roles = parts.roles;
   }
 
   /** The number of entries in each map. */
@@ -78,14 +85,20 @@ export class NodeRoutes {
     return { node_ranges: this.#ranges.size, no_masquerade: this.#noMasquerade.size };
   }
 
-  /** Programs the ranges of a node's pods, and removes those that it no longer has. Throws NoRoom, SysError. */
+  /**
+   * Programs the addresses of a node and the ranges of its pods, and removes those that it no longer has. The
+   * addresses are first: before a tunnel leads there, pods must not send forged ones. Throws NoRoom, SysError.
+   */
   set(node: RemoteNode): void {
+    this.#setAddresses(node.key, [...node.addresses, ...(node.further ?? [])]);
     this.#ranges.set(node);
   }
 
-  /** Removes a node's ranges, by its key; a missing one is fine. Throws SysError. */
+  /** Removes a node, by its key; a missing one is fine. Throws SysError. */
   remove(key: string): void {
     this.#ranges.remove(key);
+    this.#setAddresses(key, []);
+    this.#nodes.delete(key);
   }
 
   /** Removes the ranges that an earlier agent has left and no node has. Throws SysError. */
@@ -127,6 +140,17 @@ export class NodeRoutes {
     ]);
     for (const [range, choice] of choices) this.#noMasquerade.set(range, wordBytes(choice));
     this.#noMasquerade.keep(choices.keys());
+  }
+
+  #setAddresses(key: string, addresses: readonly string[]): void {
+    const before = this.#nodes.get(key) ?? [];
+    const uses = addresses.map((address) => ({
+      address: keyText(parseIp(address)!),
+      role: 'otherNode' as const,
+    }));
+    this.#roles.add(uses);
+    this.#nodes.set(key, uses);
+    this.#roles.drop(before);
   }
 
   /** Attaches the program where it is missing, and from now on in `setTunnel`. Throws NetlinkError. */

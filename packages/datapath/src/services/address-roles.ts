@@ -21,6 +21,7 @@ const noUses: Readonly<Record<Role, number>> = {
   node: 0,
   external: 0,
   peer: 0,
+  otherNode: 0,
 };
 
 /**

@@ -35,7 +35,8 @@ const roles: readonly (readonly [role: number, text: string])[] = [
   [addressRole.udpBackend, 'a backend of a UDP service'],
   [addressRole.node, "this node's own address"],
   [addressRole.external, "a service's external address"],
-  [addressRole.peer, "another node's address"],
+  [addressRole.peer, "another node's address, whose tunnels of services are accepted"],
+  [addressRole.otherNode, "another node's address"],
 ];
 
 /** The maps of services in the catalog. */
