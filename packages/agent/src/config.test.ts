@@ -34,6 +34,7 @@ describe('configuration', () => {
       sourceRanges: 'everywhere',
       externalIPs: 'serve',
       ...{ network: false, sysctls: '/proc/sys/net', podCIDRs: [], routing: 'auto' },
+      ...{ localCongestionControl: 'cubic', socketLB: 'all' },
       ...{ tunnelPort: 8472, podInterface: 'veth', masquerade: 'ipv4', nonMasqueradeCIDRs: [] },
       cni: {
         ...{ binDir: '/opt/cni/bin', configDir: '/etc/cni/net.d', socket: '/run/heddle/cni.sock' },

@@ -188,6 +188,9 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
         'heddle_flows_evicted_total',
         'heddle_tcp_not_believed_total',
         'heddle_nat_ports_used',
+        // Those of the pod network, which is off here.
+        ...['heddle_pods', 'heddle_pod_addresses_used', 'heddle_pod_addresses'],
+        'heddle_cni_failures_total',
       ],
     );
   });
