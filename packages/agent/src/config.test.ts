@@ -111,6 +111,11 @@ describe('configuration', () => {
       /both manifests and apiServers are given/,
     ],
     [
+      'pods whose connections nothing translates',
+      'socketLB: hostNamespaceOnly',
+      /nothing translates the connections of pods to services; also set network: true, or podDevices/,
+    ],
+    [
       'an API server that is no URL',
       'apiServers: [a:1]',
       /apiServers\.0 is "a:1"; write a URL such/,

@@ -34,7 +34,7 @@ export type ConfigFlags = Readonly<
  * set. Throws ConfigError, whose message names every field that can't be used.
  */
 export function readConfig(file: ConfigFile | undefined, flags: ConfigFlags): Config {
-  return unmixed(readTable(settings, file, flags));
+  return translated(unmixed(readTable(settings, file, flags)));
 }
 
 /** Returns the values of a table of settings, as `readConfig` does. Throws ConfigError. */
@@ -92,6 +92,15 @@ function unmixed(config: Config): Config {
   if (named === undefined) return config;
   throw new ConfigError(
     `read config: both manifests and ${named} are given; objects come from a folder or from an API server: leave one out`,
+  );
+}
+
+/** Services of pods must be translated somewhere. */
+function translated(config: Config): Config {
+  const { socketLB, network, podDevices } = config;
+  if (socketLB === 'all' || network || podDevices !== 'none') return config;
+  throw new ConfigError(
+    'read config: with socketLB hostNamespaceOnly nothing translates the connections of pods to services; also set network: true, or podDevices to the interfaces of pods',
   );
 }
 
