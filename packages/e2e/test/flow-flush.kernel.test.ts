@@ -166,7 +166,10 @@ describe('heddle flow flush', () => {
       1,
     );
     assert.equal(await fails(['--backend', '1.2.3'], /backend 1\.2\.3 is not an IP address/), 1);
-    assert.equal(await fails(['--protocol', 'icmp'], /protocol icmp.*\(use TCP, UDP, SCTP\)/), 1);
+    assert.equal(
+      await fails(['--protocol', 'igmp'], /protocol igmp.*\(use TCP, UDP, SCTP, ICMP\)/),
+      1,
+    );
     assert.equal(await fails(['--state', 'gone'], /has state gone \(use syn, /), 1);
     assert.equal(
       await fails(
