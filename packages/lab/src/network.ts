@@ -73,7 +73,7 @@ export function createUnderlay(platform: Platform, underlay: LabHost, network: N
 /** Makes the underlay a router between the nodes and the outside hosts. */
 export function enableRouting(platform: Platform, underlay: LabHost): void {
   using namespace = underlay.openNamespace();
-  forward(namespace);
+  setForwarding(namespace, true);
   underlay.sendEachIcmpError();
   // The nodes that it forwards between are on one link; it must not send ICMP redirects for that.
   for (const scope of ['all', bridge]) {
@@ -86,9 +86,10 @@ export function enableRouting(platform: Platform, underlay: LabHost): void {
   }
 }
 
-function forward(namespace: NetworkNamespace): void {
-  namespace.setSysctl('net/ipv4/ip_forward', 1);
-  namespace.setSysctl('net/ipv6/conf/all/forwarding', 1);
+/** Sets whether a host forwards packets: a new namespace has the machine's setting of IPv4. */
+function setForwarding(namespace: NetworkNamespace, forwards: boolean): void {
+  namespace.setSysctl('net/ipv4/ip_forward', forwards ? 1 : 0);
+  namespace.setSysctl('net/ipv6/conf/all/forwarding', forwards ? 1 : 0);
 }
 
 /** Creates a node and connects it to the underlay and to the existing nodes. */
@@ -103,7 +104,7 @@ export function connectNode(
   const isFar = (each: LabNode) => each.number >= network.farFrom;
   const router = isFar(node) ? farUnderlayAddresses : underlayAddresses;
   using namespace = createNamespace(platform, node);
-  if (network.forwarding) forward(namespace);
+  setForwarding(namespace, network.forwarding);
   using outside = openSocket(platform, underlay);
   using inside = openSocket(platform, node);
   const bridgeIndex = findLink(outside, bridge)!.index;

@@ -178,9 +178,9 @@ test('any routing rule that is written is read back', () => {
 
 test('a qdisc that is written is read back', () => {
   const clsact = sent((socket) => addQdisc(socket, { link: 3, kind: 'clsact' }));
-  const ingress = { link: 3, kind: 'clsact', handle: 0xffff0000, parent: TC_H_INGRESS };
+  const ingress = { link: 3, kind: 'clsact', handle: 0xffff0000, parent: TC_H_INGRESS, blocks: {} };
   assert.deepEqual(readQdisc(clsact), ingress);
   const fq = sent((socket) => addQdisc(socket, { link: 3, kind: 'fq', handle: 0x80010000 }));
-  const root = { link: 3, kind: 'fq', handle: 0x80010000, parent: TC_H_ROOT };
+  const root = { link: 3, kind: 'fq', handle: 0x80010000, parent: TC_H_ROOT, blocks: {} };
   assert.deepEqual(readQdisc(fq), root);
 });
