@@ -320,6 +320,9 @@ describe('heddle trace predicts the path of packets of pods', () => {
   test('heddle trace prints the same from a dump as on the node', async () => {
     const file = `${network.socketOf(network.node(1))}.dump`;
     const socket = network.socketOf(network.node(1));
+    // Flows of the tests before would expire between the two traces.
+    const flushed = await heddle(['flow', 'flush', '--yes', '--socket', socket]);
+    assert.equal(flushed.code, 0, flushed.stderr);
     const made = await heddle(['dump', file, '--socket', socket, '--bpffs', network.node(1).bpffs]);
     assert.equal(made.code, 0, made.stderr);
     const args = [
