@@ -120,7 +120,8 @@ export class KernelEngine implements DemoEngine {
   /** Resolves when no process is left, including zombies. */
   async close(): Promise<void> {
     this.#lab[Symbol.dispose]();
-    for (const agent of this.#agents) await agent.exited();
+    // None of them counts as crashed from now on.
+    await Promise.all(this.#agents.map((agent) => agent.exited()));
     if (this.#traffic) await exited(this.#traffic.process);
     // A server whose start failed has ended already.
     for (const server of await Promise.allSettled(this.#servers)) {
