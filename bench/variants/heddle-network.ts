@@ -1,12 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { cniPlugin } from '@heddle/assets';
 import { CniPlugin, type Lab, type LabHost, type LabNode } from '@heddle/lab';
 import { type SiteName, sites } from '../sites.ts';
 import { AgentProcess, sizeFlags, writeManifests } from './agent-process.ts';
 import type { Balancer } from './balancer.ts';
-
-const connectMs = 20_000;
 
 /** Heddle as the network of a lab whose pods it connects: an agent on each node. */
 export class HeddleNetwork implements Balancer {
@@ -60,19 +57,8 @@ export class HeddleNetwork implements Balancer {
     for (const name of [...backendPods, client]) {
       const number = /^pod-(\d+)-/.exec(name)?.[1];
       if (number === undefined) continue;
-      prepareClient(await this.#add(this.#lab.nodes[Number(number) - 1]!, name));
-    }
-  }
-
-  async #add(node: LabNode, name: string) {
-    const deadline = performance.now() + connectMs;
-    for (;;) {
-      try {
-        return await this.#lab.addPodBy(this.#plugin, node, name);
-      } catch (error) {
-        if (performance.now() > deadline) throw error;
-        await sleep(50);
-      }
+      const node = this.#lab.nodes[Number(number) - 1]!;
+      prepareClient(await this.#lab.addPodBy(this.#plugin, node, name));
     }
   }
 

@@ -1,7 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { cniPlugin } from '@heddle/assets';
 import {
   type ClientReport,
@@ -20,7 +19,6 @@ import { backendPort, copyExample, type Endpoint, writeEndpoints } from './manif
 
 /** A node beyond a router, which pods of the others reach through a tunnel. */
 const farNode = 3;
-const startMs = 20_000;
 
 /** A pod of the lab, as the demo shows it. */
 interface KernelPod extends DemoPod {
@@ -77,12 +75,12 @@ export class KernelEngine implements DemoEngine {
   async start(): Promise<void> {
     await Promise.all(this.#agents.map((agent) => agent.start()));
     this.#paths = await this.agent.paths();
-    this.#client = await this.#connect(0, 'client');
+    this.#client = await this.#lab.addPodBy(this.#plugin, this.#lab.nodes[0]!, 'client');
   }
 
   async addPod(): Promise<KernelPod> {
     const index = this.#pods++ % this.#lab.nodes.length;
-    const pod = await this.#connect(index);
+    const pod = await this.#lab.addPodBy(this.#plugin, this.#lab.nodes[index]!);
     const { name, node, addresses } = pod;
     return { pod, name, node, addresses, path: this.#paths.get(node.name) ?? 'same node' };
   }
@@ -126,19 +124,6 @@ export class KernelEngine implements DemoEngine {
     // A server whose start failed has ended already.
     for (const server of await Promise.allSettled(this.#servers)) {
       if (server.status === 'fulfilled') await exited(server.value);
-    }
-  }
-
-  /** Adds a pod to a node. The agent may not have read its node's ranges yet. Throws the plug-in's error. */
-  async #connect(node: number, name?: string): Promise<LabPod> {
-    const deadline = Date.now() + startMs;
-    for (;;) {
-      try {
-        return await this.#lab.addPodBy(this.#plugin, this.#lab.nodes[node]!, name);
-      } catch (error) {
-        if (Date.now() > deadline) throw error;
-        await sleep(50);
-      }
     }
   }
 }

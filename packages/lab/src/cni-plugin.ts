@@ -1,6 +1,11 @@
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabPod, PodConnection } from './lab-host.ts';
+
+const readyMs = 20_000;
+/** The error code of CNI that asks the runtime to try again. */
+const tryAgainLater = /"code": *11\b/;
 
 export interface CniPluginOptions {
   /** The path of the plug-in. */
@@ -31,9 +36,12 @@ export class CniPlugin implements PodPlugin {
     this.#options = options;
   }
 
-  /** Connects a pod. Throws an Error with the message of the plug-in. */
+  /**
+   * Connects a pod; again, as a container runtime does, while the agent is not ready. Throws an Error with the message
+   * of the plug-in.
+   */
   async add(pod: LabPod): Promise<PodConnection> {
-    const { interfaces, ips } = JSON.parse(await this.call('ADD', pod)) as CniResult;
+    const { interfaces, ips } = JSON.parse(await this.#addWhenReady(pod)) as CniResult;
     const address = (isV6: boolean) =>
       ips.map((each) => each.address.split('/')[0]!).find((each) => each.includes(':') === isV6);
     return {
@@ -41,6 +49,18 @@ export class CniPlugin implements PodPlugin {
       // A pod of one family has no address of the other.
       addresses: { v4: address(false) ?? '', v6: address(true) ?? '' },
     };
+  }
+
+  async #addWhenReady(pod: LabPod): Promise<string> {
+    const deadline = Date.now() + readyMs;
+    for (;;) {
+      try {
+        return await this.call('ADD', pod);
+      } catch (error) {
+        if (!tryAgainLater.test((error as Error).message) || Date.now() > deadline) throw error;
+        await sleep(50);
+      }
+    }
   }
 
   /** Disconnects a pod; one that is not connected is fine. Throws an Error with the message of the plug-in. */
