@@ -16,6 +16,7 @@
 #include "abi/node.h"
 #include "abi/node_route.h"
 #include "abi/pod.h"
+#include "abi/policy.h"
 #include "abi/service.h"
 #include "abi/socket.h"
 #include "abi/version.h"

@@ -306,6 +306,75 @@ struct {
 	MAP_TYPE(value, struct pod_rates);
 } pod_rates SEC(".maps");
 
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct policy_state);
+} policy_state SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, POLICY_RULES);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct policy_rule);
+} policy_rules SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1024);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct policy_subject);
+} policy_subjects SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 131072);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct address_key);
+	MAP_TYPE(value, __u32);
+} policy_peers SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct range_key);
+	MAP_TYPE(value, __u32);
+} policy_ranges SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 4096);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct policy_vector);
+} peer_vectors SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, POLICY_PORT_WORDS);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u64);
+} policy_ports SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 2048);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct policy_vector);
+} port_vectors SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
+	MAP_UINT(max_entries, 256 * 1024);
+} policy_verdicts SEC(".maps");
+
 /* Few large datagrams are in flight at a time; senders repeat those whose entry was evicted. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);

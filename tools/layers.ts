@@ -16,18 +16,19 @@ const layers: Readonly<Record<string, Layer>> = {
   kube: { imports: ['sys', 'state'] },
   services: { imports: ['sys', 'objects'] },
   routes: { imports: ['sys', 'objects'] },
+  policy: { imports: ['sys', 'objects'] },
   vm: { imports: ['sys', 'ebpf'], tests: ['netlink'] },
   ipam: { imports: ['sys'] },
   podnet: { imports: ['sys', 'netlink'] },
   lab: { imports: ['sys', 'netlink', 'podnet'] },
   datapath: {
-    imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services', 'routes'],
+    imports: ['sys', 'ebpf', 'netlink', 'state', 'objects', 'services', 'routes', 'policy'],
     tests: ['vm', 'lab'],
   },
   agent: {
     imports: [
       ...['sys', 'ebpf', 'netlink', 'state', 'rpc', 'objects', 'services', 'routes', 'kube'],
-      ...['ipam', 'podnet', 'datapath'],
+      ...['policy', 'ipam', 'podnet', 'datapath'],
     ],
     tests: ['lab'],
   },
@@ -49,7 +50,7 @@ const layers: Readonly<Record<string, Layer>> = {
   deploy: { imports: ['sys', 'netlink', 'agent'], tests: ['assets'] },
   cli: {
     imports: [
-      ...['sys', 'netlink', 'objects', 'services', 'lab', 'datapath', 'agent'],
+      ...['sys', 'netlink', 'objects', 'services', 'policy', 'lab', 'datapath', 'agent'],
       ...['assets', 'control', 'inspect', 'simulate', 'tune', 'deploy'],
     ],
   },
@@ -58,7 +59,7 @@ const layers: Readonly<Record<string, Layer>> = {
     imports: [],
     tests: [
       ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'routes', 'kube', 'vm', 'podnet', 'lab'],
-      'datapath',
+      ...['policy', 'datapath'],
       ...['agent', 'assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
     ],
   },

@@ -132,7 +132,11 @@ struct ct_window {
 	__u32 acked[2]; /* the highest number that the side has acknowledged */
 	__u8 shift[2];	/* log2 of the largest window offered, rounded up; 0: unknown */
 	__u8 scale[2];	/* the side's window scale (RFC 7323) */
-	__u32 reserved[3];
+	/* The rest is of all protocols: the verdict of network policies about the connection. */
+	__u32 policy_epoch; /* policy_state.epoch at the verdict */
+	__u16 egress_rule;  /* the rule that allowed it, plus 1; 0: none */
+	__u16 ingress_rule;
+	__u32 reserved;
 };
 
 /*

@@ -28,7 +28,10 @@ struct pod {
 	__u16 mtu;     /* of the pod's end */
 	enum pod_kind kind;
 	__u32 rates; /* index in `pod_rates`; 0: without limits */
-	__u32 reserved[7];
+	/* Indexes in `policy_subjects`; 0: no policy selects the pod in that direction. */
+	__u32 egress_subject;
+	__u32 ingress_subject;
+	__u32 reserved[5];
 };
 
 /* Map `pod_devices`: the pod interfaces of this node, by ifindex. */
@@ -39,8 +42,9 @@ struct pod_device {
 	__u8 ipv4[16]; /* the pod's addresses; all zero: it has none of the family */
 	__u8 ipv6[16];
 	enum pod_kind kind;
-	__u32 rates; /* index in `pod_rates`; 0: without limits */
-	__u32 reserved[3];
+	__u32 rates;	  /* index in `pod_rates`; 0: without limits */
+	__u32 has_policy; /* 1: the pod has a subject in either direction */
+	__u32 reserved[2];
 };
 
 /* A limit of what passes. */

@@ -4,6 +4,7 @@ import { eventMaps } from './events/maps.ts';
 import { natMaps } from './nat/maps.ts';
 import { nodeRouteMaps } from './node-routes/maps.ts';
 import { podMaps } from './pods/maps.ts';
+import { policyMaps } from './policy/maps.ts';
 import { serviceMaps } from './services/maps.ts';
 import { socketMaps } from './sockets/maps.ts';
 
@@ -14,6 +15,7 @@ const catalog = {
   ...deviceMaps,
   ...nodeRouteMaps,
   ...podMaps,
+  ...policyMaps,
   ...eventMaps,
 } satisfies Record<string, MapDescription>;
 

@@ -562,7 +562,10 @@ export interface CtWindow {
   readonly shift: Uint8Array;
   /** 2 bytes. */
   readonly scale: Uint8Array;
-  readonly reserved: readonly number[];
+  readonly policyEpoch: number;
+  readonly egressRule: number;
+  readonly ingressRule: number;
+  readonly reserved: number;
 }
 
 export const ctWindowSize = 32;
@@ -574,7 +577,10 @@ export const ctWindowCodec = {
     acked: 8,
     shift: 16,
     scale: 18,
-    reserved: 20,
+    policyEpoch: 20,
+    egressRule: 24,
+    ingressRule: 26,
+    reserved: 28,
   },
   encode: encodeCtWindow,
   decode: decodeCtWindow,
@@ -594,10 +600,10 @@ export function encodeCtWindow(value: CtWindow, into: Uint8Array, offset = 0): v
   into.set(value.shift, offset + 16);
   checkLength('ct_window.scale', value.scale.length, 2);
   into.set(value.scale, offset + 18);
-  checkLength('ct_window.reserved', value.reserved.length, 3);
-  for (let i = 0; i < 3; i++) {
-    view.setUint32(20 + i * 4, value.reserved[i]!, true);
-  }
+  view.setUint32(20, value.policyEpoch, true);
+  view.setUint16(24, value.egressRule, true);
+  view.setUint16(26, value.ingressRule, true);
+  view.setUint32(28, value.reserved, true);
 }
 
 export function decodeCtWindow(bytes: Uint8Array, offset = 0): CtWindow {
@@ -607,7 +613,10 @@ export function decodeCtWindow(bytes: Uint8Array, offset = 0): CtWindow {
     acked: Array.from({ length: 2 }, (_, i) => view.getUint32(8 + i * 4, true)),
     shift: bytesAt(bytes, offset + 16, 2),
     scale: bytesAt(bytes, offset + 18, 2),
-    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(20 + i * 4, true)),
+    policyEpoch: view.getUint32(20, true),
+    egressRule: view.getUint16(24, true),
+    ingressRule: view.getUint16(26, true),
+    reserved: view.getUint32(28, true),
   };
 }
 
@@ -1164,6 +1173,8 @@ export interface Pod {
   readonly mtu: number;
   readonly kind: PodKind;
   readonly rates: number;
+  readonly egressSubject: number;
+  readonly ingressSubject: number;
   readonly reserved: readonly number[];
 }
 
@@ -1178,7 +1189,9 @@ export const podCodec = {
     mtu: 26,
     kind: 28,
     rates: 32,
-    reserved: 36,
+    egressSubject: 36,
+    ingressSubject: 40,
+    reserved: 44,
   },
   encode: encodePod,
   decode: decodePod,
@@ -1194,9 +1207,11 @@ export function encodePod(value: Pod, into: Uint8Array, offset = 0): void {
   view.setUint16(26, value.mtu, true);
   view.setUint32(28, value.kind, true);
   view.setUint32(32, value.rates, true);
-  checkLength('pod.reserved', value.reserved.length, 7);
-  for (let i = 0; i < 7; i++) {
-    view.setUint32(36 + i * 4, value.reserved[i]!, true);
+  view.setUint32(36, value.egressSubject, true);
+  view.setUint32(40, value.ingressSubject, true);
+  checkLength('pod.reserved', value.reserved.length, 5);
+  for (let i = 0; i < 5; i++) {
+    view.setUint32(44 + i * 4, value.reserved[i]!, true);
   }
 }
 
@@ -1209,7 +1224,9 @@ export function decodePod(bytes: Uint8Array, offset = 0): Pod {
     mtu: view.getUint16(26, true),
     kind: view.getUint32(28, true) as PodKind,
     rates: view.getUint32(32, true),
-    reserved: Array.from({ length: 7 }, (_, i) => view.getUint32(36 + i * 4, true)),
+    egressSubject: view.getUint32(36, true),
+    ingressSubject: view.getUint32(40, true),
+    reserved: Array.from({ length: 5 }, (_, i) => view.getUint32(44 + i * 4, true)),
   };
 }
 
@@ -1276,6 +1293,7 @@ export interface PodDevice {
   readonly ipv6: Uint8Array;
   readonly kind: PodKind;
   readonly rates: number;
+  readonly hasPolicy: number;
   readonly reserved: readonly number[];
 }
 
@@ -1291,7 +1309,8 @@ export const podDeviceCodec = {
     ipv6: 28,
     kind: 44,
     rates: 48,
-    reserved: 52,
+    hasPolicy: 52,
+    reserved: 56,
   },
   encode: encodePodDevice,
   decode: decodePodDevice,
@@ -1309,9 +1328,10 @@ export function encodePodDevice(value: PodDevice, into: Uint8Array, offset = 0):
   into.set(value.ipv6, offset + 28);
   view.setUint32(44, value.kind, true);
   view.setUint32(48, value.rates, true);
-  checkLength('pod_device.reserved', value.reserved.length, 3);
-  for (let i = 0; i < 3; i++) {
-    view.setUint32(52 + i * 4, value.reserved[i]!, true);
+  view.setUint32(52, value.hasPolicy, true);
+  checkLength('pod_device.reserved', value.reserved.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setUint32(56 + i * 4, value.reserved[i]!, true);
   }
 }
 
@@ -1325,7 +1345,8 @@ export function decodePodDevice(bytes: Uint8Array, offset = 0): PodDevice {
     ipv6: bytesAt(bytes, offset + 28, 16),
     kind: view.getUint32(44, true) as PodKind,
     rates: view.getUint32(48, true),
-    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(52 + i * 4, true)),
+    hasPolicy: view.getUint32(52, true),
+    reserved: Array.from({ length: 2 }, (_, i) => view.getUint32(56 + i * 4, true)),
   };
 }
 
@@ -1380,6 +1401,176 @@ export function decodePodRates(bytes: Uint8Array, offset = 0): PodRates {
     local: decodeRate(bytes, offset + 32),
     isPaced: view.getUint32(48, true),
     reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(52 + i * 4, true)),
+  };
+}
+
+/** struct policy_rule */
+export interface PolicyRule {
+  readonly connections: bigint;
+  readonly action: number;
+  readonly policy: number;
+}
+
+export const policyRuleSize = 16;
+
+export const policyRuleCodec = {
+  size: 16,
+  offsets: {
+    connections: 0,
+    action: 8,
+    policy: 12,
+  },
+  encode: encodePolicyRule,
+  decode: decodePolicyRule,
+} as const;
+
+export function encodePolicyRule(value: PolicyRule, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setBigUint64(0, value.connections, true);
+  view.setUint32(8, value.action, true);
+  view.setUint32(12, value.policy, true);
+}
+
+export function decodePolicyRule(bytes: Uint8Array, offset = 0): PolicyRule {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    connections: view.getBigUint64(0, true),
+    action: view.getUint32(8, true),
+    policy: view.getUint32(12, true),
+  };
+}
+
+/** struct policy_state */
+export interface PolicyState {
+  readonly epoch: number;
+  readonly networkWord: number;
+  readonly baselineWord: number;
+  readonly keepsOpen: number;
+  readonly denyResponse: number;
+  readonly watched: number;
+  readonly reserved: readonly number[];
+}
+
+export const policyStateSize = 32;
+
+export const policyStateCodec = {
+  size: 32,
+  offsets: {
+    epoch: 0,
+    networkWord: 4,
+    baselineWord: 6,
+    keepsOpen: 8,
+    denyResponse: 12,
+    watched: 16,
+    reserved: 20,
+  },
+  encode: encodePolicyState,
+  decode: decodePolicyState,
+} as const;
+
+export function encodePolicyState(value: PolicyState, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 32);
+  view.setUint32(0, value.epoch, true);
+  view.setUint16(4, value.networkWord, true);
+  view.setUint16(6, value.baselineWord, true);
+  view.setUint32(8, value.keepsOpen, true);
+  view.setUint32(12, value.denyResponse, true);
+  view.setUint32(16, value.watched, true);
+  checkLength('policy_state.reserved', value.reserved.length, 3);
+  for (let i = 0; i < 3; i++) {
+    view.setUint32(20 + i * 4, value.reserved[i]!, true);
+  }
+}
+
+export function decodePolicyState(bytes: Uint8Array, offset = 0): PolicyState {
+  const view = viewOf(bytes, offset, 32);
+  return {
+    epoch: view.getUint32(0, true),
+    networkWord: view.getUint16(4, true),
+    baselineWord: view.getUint16(6, true),
+    keepsOpen: view.getUint32(8, true),
+    denyResponse: view.getUint32(12, true),
+    watched: view.getUint32(16, true),
+    reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(20 + i * 4, true)),
+  };
+}
+
+/** struct policy_subject */
+export interface PolicySubject {
+  readonly rules: PolicyVector;
+  readonly flags: number;
+  readonly audit: number;
+  readonly defaultDenied: bigint;
+  readonly reserved: bigint;
+}
+
+export const policySubjectSize = 544;
+
+export const policySubjectCodec = {
+  size: 544,
+  offsets: {
+    rules: 0,
+    flags: 520,
+    audit: 524,
+    defaultDenied: 528,
+    reserved: 536,
+  },
+  encode: encodePolicySubject,
+  decode: decodePolicySubject,
+} as const;
+
+export function encodePolicySubject(value: PolicySubject, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 544);
+  encodePolicyVector(value.rules, into, offset);
+  view.setUint32(520, value.flags, true);
+  view.setUint32(524, value.audit, true);
+  view.setBigUint64(528, value.defaultDenied, true);
+  view.setBigUint64(536, value.reserved, true);
+}
+
+export function decodePolicySubject(bytes: Uint8Array, offset = 0): PolicySubject {
+  const view = viewOf(bytes, offset, 544);
+  return {
+    rules: decodePolicyVector(bytes, offset),
+    flags: view.getUint32(520, true),
+    audit: view.getUint32(524, true),
+    defaultDenied: view.getBigUint64(528, true),
+    reserved: view.getBigUint64(536, true),
+  };
+}
+
+/** struct policy_vector */
+export interface PolicyVector {
+  readonly summary: bigint;
+  readonly words: readonly bigint[];
+}
+
+export const policyVectorSize = 520;
+
+export const policyVectorCodec = {
+  size: 520,
+  offsets: {
+    summary: 0,
+    words: 8,
+  },
+  encode: encodePolicyVector,
+  decode: decodePolicyVector,
+} as const;
+
+export function encodePolicyVector(value: PolicyVector, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 520);
+  view.setBigUint64(0, value.summary, true);
+  checkLength('policy_vector.words', value.words.length, 64);
+  for (let i = 0; i < 64; i++) {
+    view.setBigUint64(8 + i * 8, value.words[i]!, true);
+  }
+}
+
+export function decodePolicyVector(bytes: Uint8Array, offset = 0): PolicyVector {
+  const view = viewOf(bytes, offset, 520);
+  return {
+    summary: view.getBigUint64(0, true),
+    words: Array.from({ length: 64 }, (_, i) => view.getBigUint64(8 + i * 8, true)),
   };
 }
 

@@ -269,12 +269,15 @@ function encodePodEntries({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod,
     parsed.find((address) => isIpv4(address) === wanted) ?? new Uint8Array(16);
   const device = new Uint8Array(podDeviceSize);
   encodePodDevice(
-    { ...link, ipv4: of(true), ipv6: of(false), reserved: new Array(3).fill(0) },
+    { ...link, ipv4: of(true), ipv6: of(false), hasPolicy: 0, reserved: [0, 0] },
     device,
   );
   const pods = parsed.map((address) => {
     const bytes = new Uint8Array(podSize);
-    encodePod({ address, ...link, reserved: new Array(7).fill(0) }, bytes);
+    encodePod(
+      { address, ...link, egressSubject: 0, ingressSubject: 0, reserved: new Array(5).fill(0) },
+      bytes,
+    );
     return { address, bytes };
   });
   return { device, pods };
