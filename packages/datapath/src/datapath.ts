@@ -49,6 +49,8 @@ export class Datapath implements Disposable {
   readonly nodeRoutes: NodeRoutes;
   /** The pods of this node, where Heddle is their network. */
   readonly pods: PodPrograms;
+  /** The entries of these pods in the maps. */
+  readonly podTables: PodTables;
   /** The limits of these pods. */
   readonly bandwidth: PodRates;
   readonly drops: Drops;
@@ -138,6 +140,7 @@ export class Datapath implements Disposable {
       contents.array(maps.get('pods')),
       contents.array(maps.get('pod_devices')),
     );
+    this.podTables = tables;
     this.pods = new PodPrograms({
       platform,
       programs: this.programs,

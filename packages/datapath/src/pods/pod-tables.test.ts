@@ -92,3 +92,57 @@ test('the next agent finds what the one before has left, except entries that can
   assert.deepEqual([...new PodTables(small.pods, small.devices).ifindexes], []);
   assert.deepEqual(entries(small), { found: {}, interfaces: [] });
 });
+
+test('the subjects of a pod survive new entries and the agent, and end with the pod', () => {
+  const all = emptyTables();
+  const { tables } = all;
+  const subjects = (address: string) => tables.policyOf(address);
+  const written = (of: PodTables) => Object.fromEntries(of.policed());
+  /** Returns the interfaces whose pods have a policy, as the programs see it. */
+  const policed = () => {
+    const found: number[] = [];
+    for (let place = 0; place < all.devices.length; place++) {
+      const { ifindex, hasPolicy } = decodePodDevice(all.devices.bytes, place * podDeviceSize);
+      if (hasPolicy === 1) found.push(ifindex);
+    }
+    return found;
+  };
+  tables.setPolicy(['10.244.1.5', 'fd00::5'], { egress: 2, ingress: 3 });
+  tables.set(pod(7, '10.244.1.5', 'fd00::5'));
+  tables.set(pod(8, '10.244.1.6'));
+  assert.deepEqual(subjects('10.244.1.5'), { egress: 2, ingress: 3 });
+  assert.deepEqual(policed(), [7]);
+  tables.setPolicy(['10.244.1.6'], { egress: 0, ingress: 4 });
+  tables.setRates(['10.244.1.6'], 9);
+  tables.set({ ...pod(8, '10.244.1.6'), mtu: 1400 });
+  assert.deepEqual(tables.problems({ ...pod(8, '10.244.1.6'), mtu: 1400 }), []);
+  assert.deepEqual(policed(), [7, 8]);
+  assert.deepEqual(written(new PodTables(all.pods, all.devices)), {
+    '10.244.1.5': { egress: 2, ingress: 3 },
+    'fd00::5': { egress: 2, ingress: 3 },
+    '10.244.1.6': { egress: 0, ingress: 4 },
+  });
+  tables.setPolicy(['10.244.1.6'], { egress: 0, ingress: 0 });
+  assert.deepEqual(policed(), [7]);
+  // The next pod with the address does not inherit the subjects.
+  tables.defaultSubjects = 1;
+  tables.remove(7);
+  tables.set(pod(9, '10.244.1.5'));
+  assert.deepEqual(subjects('10.244.1.5'), { egress: 1, ingress: 1 });
+  tables.set(pod(10, '10.244.1.6'));
+  tables.removePolicy(['10.244.1.6']);
+  assert.deepEqual(subjects('10.244.1.6'), { egress: 1, ingress: 1 });
+  assert.deepEqual(policed(), [9, 10]);
+});
+
+test('an agent without settings keeps the subjects of a pod, but gives a new pod the default ones', () => {
+  const all = emptyTables();
+  all.tables.set(pod(7, '10.244.1.5'));
+  all.tables.setPolicy(['10.244.1.5'], { egress: 2, ingress: 3 });
+  const next = new PodTables(all.pods, all.devices);
+  next.defaultSubjects = 1;
+  next.set({ ...pod(7, '10.244.1.5'), mtu: 1400 });
+  assert.deepEqual(next.policyOf('10.244.1.5'), { egress: 2, ingress: 3 });
+  next.set(pod(8, '10.244.1.5'));
+  assert.deepEqual(next.policyOf('10.244.1.5'), { egress: 1, ingress: 1 });
+});

@@ -25,6 +25,12 @@ export interface ProgrammedPod {
   readonly mtu: number;
 }
 
+/** Indexes in `policy_subjects`, for each direction; 0: no policy selects the pod. */
+export interface PodPolicy {
+  readonly egress: number;
+  readonly ingress: number;
+}
+
 /** The number of places of each table of pods, a power of 2. */
 export const podPlaces = 4096;
 
@@ -34,6 +40,10 @@ export const podGatewayMac = '02:68:65:64:64:01';
 const setting = 'the size of the pod tables';
 /** The offsets of the number of a pod's limits in an entry. */
 const ratesAt = { pod: 32, device: 48 } as const;
+/** The offsets of the subjects in an entry of `pods`. */
+const subjectsAt = { egress: 36, ingress: 40 } as const;
+/** The offset of the field of `pod_devices` that is 1 if the pod has a subject. */
+const hasPolicyAt = 52;
 /** The fields of an entry that are written last: with an index of 0 the programs skip the entry. */
 const ifindexAt = { pod: 16, device: 0 } as const;
 
@@ -43,8 +53,16 @@ export class PodTables {
   readonly #devices: ArrayMemory;
   /** The numbers of the limits that were set, by address. */
   readonly #rates = new Map<string, number>();
+  /** The subjects that were set, by address. */
+  readonly #policies = new Map<string, PodPolicy>();
   /** The places in `pods` of each interface's entries. */
   readonly #placesOf = new Map<number, number[]>();
+
+  /**
+   * The subjects of a new pod until `setPolicy` sets its own: 0, or 1 (closed) where no packet may pass before the pod's
+   * policies are programmed.
+   */
+  defaultSubjects = 0;
 
   /** Takes over what an earlier agent left. */
   constructor(pods: ArrayMemory, devices: ArrayMemory) {
@@ -72,7 +90,7 @@ export class PodTables {
   /** Writes the entries of a pod in place of those of its interface and of its addresses. Throws NoRoom. */
   set(pod: ProgrammedPod): void {
     const { ifindex } = pod;
-    const entries = encodePodEntries(pod, this.#ratesFor(pod.addresses));
+    const entries = this.#entriesOf(pod);
     const device = this.#devicePlace(ifindex);
     const places = entries.pods.map(({ address }) => this.#podPlace(address));
     if (device === undefined) throw new NoRoom('pod_devices', this.#devices.length, setting);
@@ -93,7 +111,7 @@ export class PodTables {
 
   /** Returns sentences about what differs from the entries that `set` writes. */
   problems(pod: ProgrammedPod): string[] {
-    const entries = encodePodEntries(pod, this.#ratesFor(pod.addresses));
+    const entries = this.#entriesOf(pod);
     const problems: string[] = [];
     const device = this.#devicePlace(pod.ifindex);
     if (device === undefined || !hasEntry(this.#devices, device, entries.device)) {
@@ -113,8 +131,12 @@ export class PodTables {
     return (this.#placesOf.get(ifindex) ?? []).map((place) => this.#podAt(place).address);
   }
 
-  /** Removes the entries of an interface; a missing one is fine. */
+  /**
+   * Removes the entries of an interface, and the subjects of its addresses, because the next pod with such an address
+   * is another one; a missing one is fine.
+   */
   remove(ifindex: number): void {
+    for (const address of this.addressesOf(ifindex)) this.#policies.delete(formatIp(address));
     for (const place of this.#placesOf.get(ifindex) ?? []) this.#clear(place);
     this.#placesOf.delete(ifindex);
     const place = this.#devicePlace(ifindex);
@@ -167,6 +189,74 @@ export class PodTables {
     }
     for (const [address, rates] of this.#rates) if (rates !== 0) found.set(address, rates);
     return found;
+  }
+
+  /**
+   * Sets the subjects of the pod with these addresses. They are kept for a pod whose interface is not known yet, and
+   * until the pod is removed.
+   */
+  setPolicy(addresses: readonly string[], { egress, ingress }: PodPolicy): void {
+    for (const address of addresses) {
+      this.#policies.set(address, { egress, ingress });
+      const place = this.#liveEntry(address);
+      if (place === undefined) continue;
+      this.#writeWord(this.#pods, place * podSize + subjectsAt.egress, egress);
+      this.#writeWord(this.#pods, place * podSize + subjectsAt.ingress, ingress);
+      const { ifindex } = this.#podAt(place);
+      const device = this.#devicePlace(ifindex);
+      if (device === undefined) continue;
+      const hasPolicy = this.#hasPolicy(ifindex) ? 1 : 0;
+      this.#writeWord(this.#devices, device * podDeviceSize + hasPolicyAt, hasPolicy);
+    }
+  }
+
+  /** Forgets the subjects of addresses whose pods are gone. A pod that is still there gets the default subjects. */
+  removePolicy(addresses: readonly string[]): void {
+    const subject = this.defaultSubjects;
+    this.setPolicy(addresses, { egress: subject, ingress: subject });
+    for (const address of addresses) this.#policies.delete(address);
+  }
+
+  /** Returns the subjects of an address: those that were set, else those of an earlier agent, else the default ones. */
+  policyOf(address: string): PodPolicy {
+    const place = this.#liveEntry(address);
+    const set = this.#policies.get(address);
+    if (set) return set;
+    if (place === undefined) {
+      return { egress: this.defaultSubjects, ingress: this.defaultSubjects };
+    }
+    const { egressSubject: egress, ingressSubject: ingress } = this.#podAt(place);
+    return { egress, ingress };
+  }
+
+  /** Returns the addresses of this node's pods that have a subject. */
+  policed(): Map<string, PodPolicy> {
+    const found = new Map<string, PodPolicy>();
+    for (const ifindex of this.#placesOf.keys()) {
+      for (const address of this.addressesOf(ifindex)) {
+        const policy = this.policyOf(formatIp(address));
+        if (hasSubject(policy)) found.set(formatIp(address), policy);
+      }
+    }
+    return found;
+  }
+
+  #hasPolicy(ifindex: number): boolean {
+    return this.addressesOf(ifindex).some((address) =>
+      hasSubject(this.policyOf(formatIp(address))),
+    );
+  }
+
+  /** Returns the entries of a pod with its limits and subjects. An address that another pod had is a new pod's. */
+  #entriesOf(pod: ProgrammedPod) {
+    const subject = this.defaultSubjects;
+    const policies = pod.addresses.map((address) => {
+      const place = this.#liveEntry(address);
+      const isOthers = place !== undefined && this.#podAt(place).ifindex !== pod.ifindex;
+      if (isOthers && !this.#policies.has(address)) return { egress: subject, ingress: subject };
+      return this.policyOf(address);
+    });
+    return encodePodEntries(pod, this.#ratesFor(pod.addresses), policies);
   }
 
   #ratesFor(addresses: readonly string[]): number {
@@ -241,11 +331,20 @@ export class PodTables {
     this.#write(this.#pods, place, bytes, ifindexAt.pod);
   }
 
-  /** Writes an entry so that a program that reads it meanwhile skips it. */
+  /**
+   * Writes an entry so that a program that reads it meanwhile skips it. An entry of the same interface stays valid, or
+   * else packets would pass without the policies of the pod.
+   */
   #write(memory: ArrayMemory, place: number, entry: Uint8Array, ifindexAt: number): void {
     const bytes = memory.first(memory.length);
     const at = place * entry.length;
     if (hasEntry(memory, place, entry)) return;
+    const isSame = entry.subarray(0, ifindexAt + 4).every((byte, i) => byte === bytes[at + i]);
+    if (isSame) {
+      bytes.set(entry, at);
+      memory.wrote(at, entry.length);
+      return;
+    }
     const ifindex = entry.subarray(ifindexAt, ifindexAt + 4);
     bytes.fill(0, at + ifindexAt, at + ifindexAt + 4);
     bytes.set(entry.subarray(0, ifindexAt), at);
@@ -255,8 +354,16 @@ export class PodTables {
   }
 }
 
-/** Returns the bytes of the entries of a pod. */
-function encodePodEntries({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod, rates: number) {
+function hasSubject({ egress, ingress }: PodPolicy): boolean {
+  return egress !== 0 || ingress !== 0;
+}
+
+/** Returns the bytes of the entries of a pod, with the subjects of each of its addresses. */
+function encodePodEntries(
+  { ifindex, kind, mac, addresses, mtu }: ProgrammedPod,
+  rates: number,
+  policies: readonly PodPolicy[],
+) {
   const link = {
     ifindex,
     rates,
@@ -269,13 +376,20 @@ function encodePodEntries({ ifindex, kind, mac, addresses, mtu }: ProgrammedPod,
     parsed.find((address) => isIpv4(address) === wanted) ?? new Uint8Array(16);
   const device = new Uint8Array(podDeviceSize);
   encodePodDevice(
-    { ...link, ipv4: of(true), ipv6: of(false), hasPolicy: 0, reserved: [0, 0] },
+    {
+      ...link,
+      ipv4: of(true),
+      ipv6: of(false),
+      hasPolicy: policies.some(hasSubject) ? 1 : 0,
+      reserved: [0, 0],
+    },
     device,
   );
-  const pods = parsed.map((address) => {
+  const pods = parsed.map((address, i) => {
+    const { egress: egressSubject, ingress: ingressSubject } = policies[i]!;
     const bytes = new Uint8Array(podSize);
     encodePod(
-      { address, ...link, egressSubject: 0, ingressSubject: 0, reserved: new Array(5).fill(0) },
+      { address, ...link, egressSubject, ingressSubject, reserved: new Array(5).fill(0) },
       bytes,
     );
     return { address, bytes };
