@@ -1,4 +1,5 @@
 import { canonicalAddress, canonicalRange } from './addresses.ts';
+import type { PartProblems } from './part-problems.ts';
 import { readQuantity } from './quantity.ts';
 import type { Algorithm, Bandwidth, Forwarding } from './records.ts';
 
@@ -16,6 +17,8 @@ export const congestionControlAnnotation = 'heddle.io/congestion-control';
 export const egressBandwidthAnnotation = 'kubernetes.io/egress-bandwidth';
 /** On a Pod: bits per second that it may receive. */
 export const ingressBandwidthAnnotation = 'kubernetes.io/ingress-bandwidth';
+/** On a NetworkPolicy, ClusterNetworkPolicy or Namespace: `enforce` or `audit`. */
+export const policyModeAnnotation = 'heddle.io/policy-mode';
 
 const algorithms: readonly string[] = [
   'random',
@@ -153,4 +156,20 @@ export function readBandwidth(annotations: Readonly<Record<string, string>>): {
   const ingress = read(ingressBandwidthAnnotation);
   const isLimited = egress !== undefined || ingress !== undefined;
   return { bandwidth: isLimited ? { egress, ingress } : undefined, problems };
+}
+
+/**
+ * Reads the annotation on the mode of a policy. Returns true for `audit`, and false, with a sentence for an unknown
+ * value, otherwise.
+ */
+export function readPolicyMode(
+  annotations: Readonly<Record<string, string | undefined>> | null | undefined,
+  problems: PartProblems,
+): boolean {
+  const mode = annotations?.[policyModeAnnotation];
+  if (mode !== undefined && mode !== 'audit' && mode !== 'enforce') {
+    const rule = 'must be audit or enforce; policies are enforced';
+    problems.add(`annotation ${policyModeAnnotation}`, mode, rule);
+  }
+  return mode === 'audit';
 }

@@ -1,4 +1,9 @@
 import type * as v from 'valibot';
+import {
+  clusterNetworkPolicySchema,
+  namespaceSchema,
+  networkPolicySchema,
+} from './policy-schema.ts';
 import { nodeSchema, podSchema, serviceSchema, sliceSchema } from './schema.ts';
 
 /**
@@ -12,6 +17,9 @@ export const serviceFields: Fields = objectFields(serviceSchema);
 export const sliceFields: Fields = objectFields(sliceSchema);
 export const nodeFields: Fields = objectFields(nodeSchema);
 export const podFields: Fields = objectFields(podSchema);
+export const namespaceFields: Fields = objectFields(namespaceSchema);
+export const networkPolicyFields: Fields = objectFields(networkPolicySchema);
+export const clusterNetworkPolicyFields: Fields = objectFields(clusterNetworkPolicySchema);
 
 function objectFields(schema: v.GenericSchema): Fields {
   return { apiVersion: true, kind: true, ...(fieldsOf(schema) as object) };

@@ -15,20 +15,27 @@ export {
   forwardingAnnotation,
   forwardings,
   podCIDRsAnnotation,
+  policyModeAnnotation,
   weightsAnnotation,
 } from './annotations.ts';
 export { FieldError } from './field-values.ts';
 export type { Fields } from './fields.ts';
 export {
+  clusterNetworkPolicyKind,
+  namespaceKind,
+  networkPolicyKind,
   nodeKind,
   objectLabel,
+  type PolicyInput,
   podKind,
+  policyReader,
   readObject,
   readObjects,
   serviceKind,
   serviceReader,
   sliceKind,
 } from './kinds.ts';
+export { type Labels, labelValue, readLabels } from './labels.ts';
 export { compactList, ownText } from './memory.ts';
 export {
   type IgnoredObject,
@@ -38,6 +45,16 @@ export {
   type ReadResult,
 } from './object-reader.ts';
 export type {
+  ClusterNetworkPolicyRecord,
+  NamespaceRecord,
+  NetworkPolicyRecord,
+  PeerRecord,
+  PortRecord,
+  Requirement,
+  RuleRecord,
+  Selector,
+} from './policy-records.ts';
+export type {
   Algorithm,
   Bandwidth,
   EndpointRecord,
@@ -45,6 +62,7 @@ export type {
   Forwarding,
   HostPort,
   InvalidRef,
+  NamedPort,
   NodeRecord,
   ObjectChange,
   ObjectRef,

@@ -1,7 +1,28 @@
 import { checkShape } from './check-shape.ts';
-import { nodeFields, podFields, serviceFields, sliceFields } from './fields.ts';
+import {
+  clusterNetworkPolicyFields,
+  namespaceFields,
+  networkPolicyFields,
+  nodeFields,
+  podFields,
+  serviceFields,
+  sliceFields,
+} from './fields.ts';
 import { ownText } from './memory.ts';
 import { type Kind, ObjectReader, type ReadObject } from './object-reader.ts';
+import type {
+  ClusterNetworkPolicyRecord,
+  NamespaceRecord,
+  NetworkPolicyRecord,
+} from './policy-records.ts';
+import {
+  clusterNetworkPolicySchema,
+  namespaceSchema,
+  networkPolicySchema,
+} from './policy-schema.ts';
+import { readClusterNetworkPolicy } from './read-cluster-network-policy.ts';
+import { readNamespace } from './read-namespace.ts';
+import { readNetworkPolicy } from './read-network-policy.ts';
 import { readNode } from './read-node.ts';
 import { readPod } from './read-pod.ts';
 import { readService } from './read-service.ts';
@@ -44,6 +65,52 @@ export const podKind: Kind<PodRecord> = {
   read: (value) => readPod(checkShape(podSchema, value)),
 };
 
+export const namespaceKind: Kind<NamespaceRecord> = {
+  ...{ name: 'namespace', apiVersion: 'v1', kind: 'Namespace' },
+  ...{ isNamespaced: false, path: '/api/v1/namespaces', fields: namespaceFields },
+  skipUnchanged: true,
+  read: (value) => ({ kind: 'record', record: readNamespace(checkShape(namespaceSchema, value)) }),
+};
+
+export const networkPolicyKind: Kind<NetworkPolicyRecord> = {
+  ...{ name: 'networkPolicy', apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' },
+  ...{ isNamespaced: true, path: '/apis/networking.k8s.io/v1/networkpolicies' },
+  ...{ fields: networkPolicyFields, skipUnchanged: true },
+  read: (value) => ({
+    kind: 'record',
+    record: readNetworkPolicy(checkShape(networkPolicySchema, value)),
+  }),
+};
+
+export const clusterNetworkPolicyKind: Kind<ClusterNetworkPolicyRecord> = {
+  name: 'clusterNetworkPolicy',
+  ...{ apiVersion: 'policy.networking.k8s.io/v1alpha2', kind: 'ClusterNetworkPolicy' },
+  isNamespaced: false,
+  path: '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies',
+  ...{ fields: clusterNetworkPolicyFields, skipUnchanged: true },
+  read: (value) => ({
+    kind: 'record',
+    record: readClusterNetworkPolicy(checkShape(clusterNetworkPolicySchema, value)),
+  }),
+};
+
+/** The records that network policies are made of. */
+export type PolicyInput =
+  | NamespaceRecord
+  | NetworkPolicyRecord
+  | ClusterNetworkPolicyRecord
+  | NodeRecord
+  | PodRecord;
+
+/** Reads the kinds that network policies depend on. */
+export const policyReader = new ObjectReader<PolicyInput>([
+  namespaceKind,
+  networkPolicyKind,
+  clusterNetworkPolicyKind,
+  nodeKind,
+  podKind,
+]);
+
 /** Reads the kinds that service rows depend on. */
 export const serviceReader = new ObjectReader<ServiceInput>([
   serviceKind,
@@ -62,7 +129,11 @@ export function readObjects(value: unknown): readonly ReadObject<ServiceInput>[]
   return serviceReader.readAll(value);
 }
 
+const labels = new ObjectReader<ServiceInput | PolicyInput>([
+  ...new Set<Kind<ServiceInput | PolicyInput>>([...serviceReader.kinds, ...policyReader.kinds]),
+]);
+
 /** Returns the name of an object in messages: `Service default/web`, `Node worker-1`. */
 export function objectLabel(ref: ObjectRef): string {
-  return serviceReader.label(ref);
+  return labels.label(ref);
 }

@@ -1,6 +1,7 @@
 import { canonicalAddress } from './addresses.ts';
 import { readPodCIDRs } from './annotations.ts';
 import { readRanges } from './field-values.ts';
+import { labelValue, readLabels } from './labels.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import type { NodeRecord } from './records.ts';
 import { type NodeObject, zoneLabel } from './schema.ts';
@@ -10,6 +11,7 @@ const leavingTaint = 'ToBeDeletedByClusterAutoscaler';
 
 /** Returns the record of a Node. Throws FieldError. */
 export function readNode({ metadata, spec, status }: NodeObject): NodeRecord {
+  const labels = readLabels(metadata.labels);
   const addresses = new Set<string>();
   const nodeIPs = new Set<string>();
   for (const { type, address } of status?.addresses ?? []) {
@@ -26,7 +28,8 @@ export function readNode({ metadata, spec, status }: NodeObject): NodeRecord {
     kind: 'node',
     namespace: '',
     name: ownText(metadata.name),
-    zone: sharedText(metadata.labels?.[zoneLabel] ?? ''),
+    zone: sharedText(labelValue(labels, zoneLabel) ?? ''),
+    labels,
     addresses: compactList([...addresses]),
     nodeIPs: compactList([...nodeIPs]),
     podCIDRs: compactList([

@@ -1,14 +1,15 @@
 import { canonicalAddress, familyOf } from './addresses.ts';
 import { readBandwidth } from './annotations.ts';
 import { FieldError, readAddresses, readTime } from './field-values.ts';
+import { readLabels } from './labels.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import type { IgnoredObject, ReadResult } from './object-reader.ts';
-import type { HostPort, PodRecord } from './records.ts';
+import type { HostPort, NamedPort, PodRecord, Protocol } from './records.ts';
 import type { PodObject } from './schema.ts';
 
 /**
- * Reads a pod that runs on a node with an address of its own into a record of its hostPorts, name,
- * addresses and limits. Other pods are `ignored`. Throws FieldError.
+ * Reads a pod that runs on a node with an address of its own into a record of its name, addresses,
+ * labels, ports and limits. Other pods are `ignored`. Throws FieldError.
  */
 export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRecord> {
   const namespace = sharedText(metadata.namespace ?? 'default');
@@ -16,7 +17,7 @@ export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRe
     kind: 'ignored',
     note: `Pod ${namespace}/${metadata.name} is not used: ${reason}`,
   });
-  const hostPorts = readHostPorts(spec);
+  const { hostPorts, namedPorts } = readPorts(spec);
   if (spec.hostNetwork) return unused('it uses the host network');
   const phase = status?.phase ?? '';
   if (phase === 'Succeeded' || phase === 'Failed') return unused(`its phase is ${phase}`);
@@ -32,6 +33,8 @@ export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRe
     nodeName: sharedText(spec.nodeName),
     addresses,
     hostPorts,
+    labels: readLabels(metadata.labels),
+    namedPorts,
     bandwidth,
     terminating: typeof metadata.deletionTimestamp === 'string',
     problems: compactList(problems),
@@ -40,28 +43,61 @@ export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRe
 }
 
 /**
- * Returns the hostPorts of the containers and of sidecar containers (init containers with
+ * Returns the hostPorts and the named ports of the containers and of sidecar containers (init containers with
  * restartPolicy Always, KEP-753).
  */
-function readHostPorts({ containers, initContainers }: PodObject['spec']): readonly HostPort[] {
+function readPorts({ containers, initContainers }: PodObject['spec']): {
+  readonly hostPorts: readonly HostPort[];
+  readonly namedPorts: readonly NamedPort[];
+} {
   const hostPorts: HostPort[] = [];
+  const namedPorts: NamedPort[] = [];
   const read = (list: string, i: number, ports: PodPorts) => {
-    for (const [k, { protocol, containerPort, hostPort, hostIP }] of (ports ?? []).entries()) {
+    for (const [k, port] of (ports ?? []).entries()) {
+      const { name, containerPort, hostPort, hostIP } = port;
+      const protocol = sharedText(port.protocol);
+      if (name !== '') namedPorts.push(sharedPort(name, protocol, containerPort));
       if (hostPort === 0) continue;
       const address = hostIP === '' ? '' : canonicalAddress(hostIP);
       if (address === undefined) {
         const field = `spec.${list}[${i}].ports[${k}].hostIP`;
         throw new FieldError(field, hostIP, 'must be an IP address');
       }
-      const port = { protocol: sharedText(protocol), containerPort, hostPort };
-      hostPorts.push({ ...port, hostIP: sharedText(address) });
+      hostPorts.push({ protocol, containerPort, hostPort, hostIP: sharedText(address) });
     }
   };
   for (const [i, { ports }] of (containers ?? []).entries()) read('containers', i, ports);
   for (const [i, { ports, restartPolicy }] of (initContainers ?? []).entries()) {
     if (restartPolicy === 'Always') read('initContainers', i, ports);
   }
-  return compactList(hostPorts);
+  return { hostPorts: compactList(hostPorts), namedPorts: sharedPorts(namedPorts) };
+}
+
+const ports = new Map<string, NamedPort>();
+const portLists = new Map<string, readonly NamedPort[]>();
+const maxShared = 1000;
+
+/** Returns one object for equal ports, as long as there are not too many different ones. */
+function sharedPort(name: string, protocol: Protocol, port: number): NamedPort {
+  const key = `${name} ${protocol} ${port}`;
+  const existing = ports.get(key);
+  if (existing !== undefined) return existing;
+  if (ports.size >= maxShared) ports.clear();
+  const own = { name: sharedText(name), protocol, port };
+  ports.set(key, own);
+  return own;
+}
+
+/** Returns one list for equal lists of ports, as long as there are not too many different ones. */
+function sharedPorts(list: readonly NamedPort[]): readonly NamedPort[] {
+  if (list.length === 0) return compactList<NamedPort>(list);
+  const key = list.map(({ name, protocol, port }) => `${name} ${protocol} ${port}`).join('\n');
+  const existing = portLists.get(key);
+  if (existing !== undefined) return existing;
+  if (portLists.size >= maxShared) portLists.clear();
+  const own = compactList(list);
+  portLists.set(key, own);
+  return own;
 }
 
 type PodPorts = NonNullable<PodObject['spec']['containers']>[number]['ports'];

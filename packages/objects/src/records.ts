@@ -2,6 +2,8 @@
 // determine the agent's memory, so a field is here only if a row depends on it. All addresses are
 // canonical text (dotted IPv4, RFC 5952). All records of a kind have the same fields.
 
+import type { Labels } from './labels.ts';
+
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 
 export type Family = 'IPv4' | 'IPv6';
@@ -113,6 +115,7 @@ export interface NodeRecord extends ObjectRef {
   readonly kind: 'node';
   /** The label topology.kubernetes.io/zone; empty when absent. */
   readonly zone: string;
+  readonly labels: Labels;
   /** IP addresses of all types. */
   readonly addresses: readonly string[];
   /** The addresses of the types InternalIP and ExternalIP. */
@@ -144,6 +147,14 @@ export interface HostPort {
   readonly hostIP: string;
 }
 
+/** A port of a pod's container that has a name. */
+export interface NamedPort {
+  readonly name: string;
+  readonly protocol: Protocol;
+  /** Host order. */
+  readonly port: number;
+}
+
 /** Limits of a pod in bits per second; undefined without a limit. */
 export interface Bandwidth {
   /** The limit of sent packets. */
@@ -162,6 +173,9 @@ export interface PodRecord extends ObjectRef {
   readonly addresses: readonly string[];
   /** May be empty: traces and dumps show the names and addresses of pods without hostPorts too. */
   readonly hostPorts: readonly HostPort[];
+  readonly labels: Labels;
+  /** Mostly one list for all pods with the same named ports. */
+  readonly namedPorts: readonly NamedPort[];
   /** Undefined without limits. */
   readonly bandwidth: Bandwidth | undefined;
   /** True if the pod is being deleted. */

@@ -5,6 +5,7 @@ import {
   forwardingAnnotation,
   ingressBandwidthAnnotation,
   podCIDRsAnnotation,
+  policyModeAnnotation,
   weightsAnnotation,
 } from './annotations.ts';
 
@@ -12,7 +13,7 @@ import {
 // reduced to the fields that a record is made of. Go writes absent lists and structs as null, so
 // every optional field may be null.
 
-const text = v.string('must be text (in YAML: put it in quotes)');
+export const text = v.string('must be text (in YAML: put it in quotes)');
 /** A map of texts. Readers use only the given keys (see fields.ts). */
 const textMap = <const Key extends string>(...keys: readonly Key[]) =>
   v.nullish(
@@ -25,6 +26,8 @@ const textMap = <const Key extends string>(...keys: readonly Key[]) =>
       'must be a map',
     ),
   );
+/** All labels of an object. */
+export const labelMap = v.nullish(v.record(text, text, 'must be a map'));
 const flag = v.nullish(v.boolean('must be true or false'));
 
 const objectName = v.pipe(
@@ -44,7 +47,7 @@ const portName = v.pipe(
   v.maxLength(63, 'must have at most 63 characters'),
 );
 
-const range = (from: number, to: number) => {
+export const range = (from: number, to: number) => {
   const message = `must be a whole number from ${from} to ${to}`;
   return v.pipe(
     v.number(message),
@@ -53,10 +56,13 @@ const range = (from: number, to: number) => {
     v.maxValue(to, message),
   );
 };
-const choice = <const T extends readonly string[]>(...options: T) =>
+export const choice = <const T extends readonly string[]>(...options: T) =>
   v.picklist(options, `must be ${options.slice(0, -1).join(', ')} or ${options.at(-1)}`);
-const list = <T extends v.GenericSchema>(item: T) => v.nullish(v.array(item, 'must be a list'));
-const struct = <const T extends v.ObjectEntries>(entries: T) => v.object(entries, 'must be a map');
+/** A list, which Go writes as null if it is absent. */
+export const list = <T extends v.GenericSchema>(item: T) =>
+  v.nullish(v.array(item, 'must be a list'));
+export const struct = <const T extends v.ObjectEntries>(entries: T) =>
+  v.object(entries, 'must be a map');
 
 const protocol = v.nullish(choice('TCP', 'UDP', 'SCTP'), 'TCP');
 
@@ -65,11 +71,11 @@ export const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';
 export const zoneLabel = 'topology.kubernetes.io/zone';
 export const triggerAnnotation = 'endpoints.kubernetes.io/last-change-trigger-time';
 
-const metadata = struct({
+export const metadata = struct({
   name: objectName,
   namespace: v.nullish(objectName),
   creationTimestamp: v.nullish(text),
-  labels: textMap(serviceNameLabel, proxyNameLabel, zoneLabel),
+  labels: textMap(serviceNameLabel, proxyNameLabel),
   annotations: textMap(
     algorithmAnnotation,
     weightsAnnotation,
@@ -78,6 +84,7 @@ const metadata = struct({
     egressBandwidthAnnotation,
     ingressBandwidthAnnotation,
     triggerAnnotation,
+    policyModeAnnotation,
   ),
 });
 
@@ -147,8 +154,15 @@ export const sliceSchema = struct({
   ),
 });
 
+/** With all labels, because network policies select Nodes and Pods by them. */
+const labelled = struct({
+  ...metadata.entries,
+  labels: labelMap,
+  deletionTimestamp: v.nullish(text),
+});
+
 export const nodeSchema = struct({
-  metadata: struct({ ...metadata.entries, deletionTimestamp: v.nullish(text) }),
+  metadata: labelled,
   spec: v.nullish(
     struct({
       taints: list(struct({ key: text })),
@@ -162,6 +176,7 @@ export const nodeSchema = struct({
 const containers = {
   ports: list(
     struct({
+      name: v.nullish(text, ''),
       protocol,
       containerPort: range(1, 65535),
       hostPort: v.nullish(range(0, 65535), 0),
@@ -171,7 +186,7 @@ const containers = {
 };
 
 export const podSchema = struct({
-  metadata: struct({ ...metadata.entries, deletionTimestamp: v.nullish(text) }),
+  metadata: labelled,
   spec: struct({
     nodeName: v.nullish(text, ''),
     hostNetwork: flag,

@@ -136,6 +136,7 @@ export class NodeClass implements Disposable {
       namespace: '',
       name,
       zone,
+      labels: [],
       addresses,
       nodeIPs: addresses,
       podCIDRs: [],
