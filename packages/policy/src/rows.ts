@@ -66,10 +66,15 @@ export interface Subject {
   readonly audited: Omit<Subject, 'audited' | 'direction'> | undefined;
 }
 
-/** A pod of this node, and the subjects of both directions; undefined without policies. */
+/**
+ * A pod of this node, and the subjects of both directions; undefined without policies. Each pod of this node with an
+ * address of its own has one, also before it has the address, because its interface waits for it.
+ */
 export interface PodSubjects {
   /** `namespace/name`. */
   readonly pod: string;
+  /** `metadata.uid`, which differs from that of an earlier pod of the same name; empty if the object has none. */
+  readonly uid: string;
   readonly addresses: readonly string[];
   readonly egress: Subject | undefined;
   readonly ingress: Subject | undefined;
