@@ -12,6 +12,7 @@ import {
   type LabNode,
   type LabOptions,
   type LabPod,
+  type PodName,
 } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
@@ -23,6 +24,15 @@ interface NodeSettings {
   readonly addresses?: readonly string[];
   readonly podCIDRs?: readonly string[];
 }
+
+/** An object of the manifests, as far as its name goes. */
+export interface ManifestObject {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
+const keyOf = ({ kind, metadata: { namespace = '', name } }: ManifestObject) =>
+  `${kind} ${namespace}/${name}`;
 
 type NetworkLabOptions = Omit<LabOptions, 'name'> & { readonly hasPods?: boolean };
 
@@ -36,7 +46,7 @@ export function nodeObject(node: LabNode, settings: NodeSettings = {}) {
   return {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name: node.name },
+    metadata: { name: node.name, labels: { 'kubernetes.io/os': 'linux' } },
     spec: { podCIDR: podCIDRs[0], podCIDRs },
     status: { addresses: nodeIPs.map((address) => ({ type: 'InternalIP', address })) },
   };
@@ -50,7 +60,7 @@ export class NodeNetworkLab implements Disposable {
   readonly platform: Platform = nodePlatform(() => {});
   readonly lab: Lab;
   readonly #folder: string;
-  readonly #objects = new Map<string, object>();
+  readonly #objects = new Map<string, ManifestObject>();
   readonly #agents = new Map<LabNode, { process: ChildProcess; client: ControlClient }>();
   log = '';
 
@@ -62,7 +72,7 @@ export class NodeNetworkLab implements Disposable {
     this.#folder = `${dirname(this.lab.bpffs)}/network`;
     mkdirSync(`${this.#folder}/manifests`, { recursive: true });
     if (hasPods) for (const node of this.lab.nodes) this.#addPod(node);
-    for (const node of this.lab.nodes) this.#objects.set(node.name, nodeObject(node));
+    for (const node of this.lab.nodes) this.#put(nodeObject(node));
     this.#write();
   }
 
@@ -77,23 +87,40 @@ export class NodeNetworkLab implements Disposable {
 
   /** Changes or removes the Node object of a node. */
   setNode(node: LabNode, settings: NodeSettings | undefined): void {
-    if (settings) this.#objects.set(node.name, nodeObject(node, settings));
-    else this.#objects.delete(node.name);
+    const object = nodeObject(node, settings);
+    if (settings) this.#put(object);
+    else this.#objects.delete(keyOf(object));
     this.#write();
   }
 
-  /** Adds a pod by the CNI plug-in that the node's agent has installed. */
-  async addPod(node: LabNode): Promise<LabPod> {
-    const folder = `${this.#folder}/${node.name}`;
-    const path = `${folder}/bin/heddle-cni`;
+  /** Adds a pod by the CNI plug-in that the node's agent has installed, with the name of a Pod object if given. */
+  async addPod(node: LabNode, name?: PodName): Promise<LabPod> {
+    const plugin = this.#plugin(node, name);
+    const path = plugin.path;
     await this.until('the plug-in to be installed', async () => existsSync(path));
-    const plugin = new CniPlugin({ path, socketOf: () => `${folder}/cni.sock` });
-    return this.lab.addPodBy(plugin, node);
+    return this.lab.addPodBy(plugin, node, name && `${name.namespace}-${name.name}`);
   }
 
-  /** Adds other objects to the manifests. */
-  add(...objects: readonly { readonly kind: string; readonly metadata: { name: string } }[]): void {
-    for (const each of objects) this.#objects.set(`${each.kind} ${each.metadata.name}`, each);
+  /** Removes a pod that `addPod` has added. */
+  async removePod(pod: LabPod): Promise<void> {
+    await this.lab.removePodBy(this.#plugin(pod.node), pod);
+  }
+
+  /** Adds other objects to the manifests, or replaces them. */
+  add(...objects: readonly ManifestObject[]): void {
+    this.change({ put: objects });
+  }
+
+  /** Changes the manifests in one step. */
+  change({
+    put = [],
+    remove = [],
+  }: {
+    readonly put?: readonly ManifestObject[];
+    readonly remove?: readonly ManifestObject[];
+  }): void {
+    for (const each of remove) this.#objects.delete(keyOf(each));
+    for (const each of put) this.#put(each);
     this.#write();
   }
 
@@ -167,6 +194,11 @@ export class NodeNetworkLab implements Disposable {
     return (await this.#agents.get(node)!.client.request('status')) as AgentStatus;
   }
 
+  /** Returns the answer of a node's agent to a request. */
+  async request(node: LabNode, method: string, params?: Record<string, unknown>): Promise<unknown> {
+    return await this.#agents.get(node)!.client.request(method, params);
+  }
+
   /** Returns what a node has about the others. */
   async nodes(node: LabNode): Promise<readonly NodeEntry[]> {
     const entries: NodeEntry[] = [];
@@ -194,6 +226,19 @@ export class NodeNetworkLab implements Disposable {
     const first = this.lab.addPod(node);
     this.lab.addPod(node);
     this.lab.removePod(first);
+  }
+
+  #plugin(node: LabNode, name?: PodName): CniPlugin {
+    const folder = `${this.#folder}/${node.name}`;
+    return new CniPlugin({
+      path: `${folder}/bin/heddle-cni`,
+      socketOf: () => `${folder}/cni.sock`,
+      ...(name && { nameOf: () => name }),
+    });
+  }
+
+  #put(object: ManifestObject): void {
+    this.#objects.set(keyOf(object), object);
   }
 
   #write(): void {

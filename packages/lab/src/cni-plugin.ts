@@ -12,8 +12,16 @@ export interface CniPluginOptions {
   readonly path: string;
   /** Returns the socket of the agent on the pod's node. */
   readonly socketOf: (pod: LabPod) => string;
+  /** Returns the name of the Pod object. Default: the pod's own name, in the namespace `default`. */
+  readonly nameOf?: (pod: LabPod) => PodName;
   /** The version of the specification. Default: 1.1.0. */
   readonly cniVersion?: string;
+}
+
+/** The name of a Pod object. */
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 /** The result of ADD (CNI 1.1.0), as far as the lab reads it. */
@@ -34,6 +42,11 @@ export class CniPlugin implements PodPlugin {
 
   constructor(options: CniPluginOptions) {
     this.#options = options;
+  }
+
+  /** The path of the plug-in. */
+  get path(): string {
+    return this.#options.path;
   }
 
   /**
@@ -70,7 +83,8 @@ export class CniPlugin implements PodPlugin {
 
   /** Runs the plug-in for a pod on its node, and returns what it prints. Throws an Error with its message. */
   async call(command: 'ADD' | 'DEL' | 'CHECK', pod: LabPod): Promise<string> {
-    const { path, socketOf, cniVersion = '1.1.0' } = this.#options;
+    const { path, socketOf, cniVersion = '1.1.0', nameOf } = this.#options;
+    const { namespace, name } = nameOf?.(pod) ?? { namespace: 'default', name: pod.name };
     const config = { cniVersion, name: 'heddle', type: 'heddle-cni', socket: socketOf(pod) };
     const child = pod.node.spawn(path, [], {
       env: {
@@ -79,7 +93,7 @@ export class CniPlugin implements PodPlugin {
         CNI_NETNS: pod.netnsPath,
         CNI_IFNAME: 'eth0',
         CNI_PATH: path.slice(0, path.lastIndexOf('/')),
-        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${pod.name};K8S_POD_UID=${pod.name}`,
+        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};K8S_POD_UID=${pod.name}`,
       },
       stdio: ['pipe', 'pipe', 'inherit'],
     });

@@ -1,5 +1,5 @@
 export { cgroupRoot, inCgroup, ownCgroup, processesIn } from './cgroup.ts';
-export { CniPlugin, type CniPluginOptions, type PodPlugin } from './cni-plugin.ts';
+export { CniPlugin, type CniPluginOptions, type PodName, type PodPlugin } from './cni-plugin.ts';
 export {
   createLab,
   Lab,
@@ -10,7 +10,7 @@ export { LabHost, LabNode, LabPod, type PodConnection } from './lab-host.ts';
 export { type LabSummary, listLabs } from './lab-list.ts';
 export { type Offloads, setOffloads } from './offloads.ts';
 export { assertPacket } from './packet/assert-packet.ts';
-export { folded } from './packet/checksum.ts';
+export { crc32c, folded, internetChecksum } from './packet/checksum.ts';
 export type * from './packet/layers.ts';
 export { eth, ipv4, ipv6, Packet, pattern } from './packet/packet.ts';
 export { type Captured, describeCaptured, Tap } from './packet/tap.ts';
