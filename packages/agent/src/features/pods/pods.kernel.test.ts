@@ -272,6 +272,27 @@ test('STATUS fails with code 50 until the agent knows everything, and when no ad
   await node.add(second);
 });
 
+test('an event names the addresses when 80 % of them are used', async () => {
+  using node = new PodsNode({ config: { podCIDRs: ['10.7.0.0/29'] } });
+  const pods = ['c1', 'c2', 'c3', 'c4', 'c5'].map((id) => node.pod(id));
+  const warnings = () =>
+    node.host.events
+      .recent()
+      .filter(({ message }) => message.includes('addresses for pods are used'))
+      .map(({ kind, message }) => `${kind}: ${message.split(' (')[0]}`);
+  try {
+    for (const pod of pods.slice(0, 3)) await node.add(pod);
+    assert.deepEqual(warnings(), []);
+    const expected = ['problem: 4 of 5 IPv4 addresses for pods are used, 80% of 10.7.0.0/29'];
+    await node.add(pods[3]!);
+    assert.deepEqual(warnings(), expected);
+    await node.add(pods[4]!);
+    assert.deepEqual(warnings(), expected, 'once');
+  } finally {
+    for (const pod of pods) pod[Symbol.dispose]();
+  }
+});
+
 /** Returns the change of the node's object. */
 function nodeObject(podCIDRs: readonly string[]) {
   const record = { kind: 'node', namespace: '', name: 'n1', nodeIPs: ['192.0.2.1'], podCIDRs };

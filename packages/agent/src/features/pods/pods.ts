@@ -29,6 +29,7 @@ import { enableForwarding } from './node-forwarding.ts';
 import { PacketSizesWatch } from './packet-sizes.ts';
 import { PodNetwork } from './pod-network.ts';
 import type { PodsStatus } from './status.ts';
+import { UsageReports } from './usage-reports.ts';
 
 /** Gives pods their interfaces, addresses and routes, as the container runtime's CNI plug-in. */
 export const podsFeature: FeatureDefinition<PodsDatapath> = {
@@ -61,6 +62,7 @@ class PodsFeature implements Feature {
   readonly #network: PodNetwork;
   /** The names (`namespace/name`) of the pods of this node. */
   readonly #podNames = new Set<string>();
+  readonly #usageReports = new UsageReports();
   #isComplete = false;
   #metrics: PodMetrics | undefined;
   #installation: CniInstallation | undefined;
@@ -210,6 +212,9 @@ class PodsFeature implements Feature {
       const kind = verb === 'ADD' ? 'in-force' : 'removed';
       const message = `CNI ${verb} took ${(1000 * seconds).toFixed(1)} ms`;
       events.add('debug', kind, about, message);
+      for (const warning of this.#usageReports.take(this.#network.usage)) {
+        events.add('warn', 'problem', config.node, warning);
+      }
     }
   }
 
