@@ -1,3 +1,17 @@
+export {
+  type DirectionJudgement,
+  type Judgement,
+  judge,
+  judgeDirection,
+  type NearMiss,
+  nearMisses,
+  type Question,
+  type Reason,
+  type RuleRef,
+  type Verdict,
+} from './judge.ts';
+export { comparePolicies, type PolicyRecord, policyKey, priorityOf, tierOf } from './policies.ts';
+export { PolicyWorld } from './policy-world.ts';
 export type {
   DenyResponse,
   Direction,
@@ -12,3 +26,4 @@ export type {
   Subject,
   Tier,
 } from './rows.ts';
+export { matchesLabels } from './selectors.ts';
