@@ -17,6 +17,8 @@ export const congestionControlAnnotation = 'heddle.io/congestion-control';
 export const egressBandwidthAnnotation = 'kubernetes.io/egress-bandwidth';
 /** On a Pod: bits per second that it may receive. */
 export const ingressBandwidthAnnotation = 'kubernetes.io/ingress-bandwidth';
+/** On a Pod from a file: the uid by which the kubelet calls it; its object in the API has another one. */
+export const mirrorAnnotation = 'kubernetes.io/config.mirror';
 /** On a NetworkPolicy, ClusterNetworkPolicy or Namespace: `enforce` or `audit`. */
 export const policyModeAnnotation = 'heddle.io/policy-mode';
 

@@ -169,6 +169,7 @@ test('a Pod is read into a record of its hostPorts', () => {
     kind: 'pod',
     namespace: 'default',
     name: 'web-0',
+    uid: '',
     createdMs: Date.UTC(2024, 4, 6, 7, 8, 9),
     nodeName: 'here',
     addresses: ['10.244.0.1', 'fd00:244::1'],
@@ -222,13 +223,24 @@ test('a Pod has the bandwidth of its annotations, and a problem for one that is 
   }
 });
 
-test('a Pod without an address of its own on a node is ignored with a note that has the reason', () => {
+test('a Pod has the uid by which the kubelet calls it, and no address while its node connects it', () => {
+  const made = pod('web-0', []);
+  const read = (metadata: object) => {
+    const record = recordOf({ ...made, metadata: { ...made.metadata, ...metadata } });
+    assert.ok(record.kind === 'pod');
+    return [record.uid, record.addresses];
+  };
+  assert.deepEqual(read({ uid: 'a1' }), ['a1', []]);
+  const annotations = { 'kubernetes.io/config.mirror': 'b2' };
+  assert.deepEqual(read({ uid: 'a1', annotations }), ['b2', []]);
+});
+
+test('a Pod without a network of its own on a node is ignored with a note that has the reason', () => {
   const ip = '10.244.0.1';
   const cases: [string, ReturnType<typeof pod>][] = [
     ['it uses the host network', pod('a', ip, { hostNetwork: true })],
     ['its phase is Succeeded', pod('a', ip, { phase: 'Succeeded' })],
     ['its phase is Failed', pod('a', ip, { phase: 'Failed' })],
-    ['it has no address yet', pod('a', [])],
     ['it is not scheduled to a node yet', pod('a', ip, { node: '' })],
   ];
   for (const [reason, object] of cases) {

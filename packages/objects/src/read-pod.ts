@@ -1,5 +1,5 @@
 import { canonicalAddress, familyOf } from './addresses.ts';
-import { readBandwidth } from './annotations.ts';
+import { mirrorAnnotation, readBandwidth } from './annotations.ts';
 import { FieldError, readAddresses, readTime } from './field-values.ts';
 import { readLabels } from './labels.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
@@ -8,8 +8,8 @@ import type { HostPort, NamedPort, PodRecord, Protocol } from './records.ts';
 import type { PodObject } from './schema.ts';
 
 /**
- * Reads a pod that runs on a node with an address of its own into a record of its name, addresses,
- * labels, ports and limits. Other pods are `ignored`. Throws FieldError.
+ * Reads a pod of a node with a network of its own into a record of its name, addresses, labels, ports and limits. It
+ * has no address yet while its node connects it. Other pods are `ignored`. Throws FieldError.
  */
 export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRecord> {
   const namespace = sharedText(metadata.namespace ?? 'default');
@@ -22,13 +22,14 @@ export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRe
   const phase = status?.phase ?? '';
   if (phase === 'Succeeded' || phase === 'Failed') return unused(`its phase is ${phase}`);
   const addresses = readPodIPs(status);
-  if (addresses.length === 0) return unused('it has no address yet');
   if (spec.nodeName === '') return unused('it is not scheduled to a node yet');
-  const { bandwidth, problems } = readBandwidth(metadata.annotations ?? {});
+  const annotations = metadata.annotations ?? {};
+  const { bandwidth, problems } = readBandwidth(annotations);
   const record: PodRecord = {
     kind: 'pod',
     namespace,
     name: ownText(metadata.name),
+    uid: ownText(annotations[mirrorAnnotation] ?? metadata.uid ?? ''),
     createdMs: readTime(metadata.creationTimestamp ?? undefined),
     nodeName: sharedText(spec.nodeName),
     addresses,

@@ -163,13 +163,15 @@ export interface Bandwidth {
   readonly ingress: number | undefined;
 }
 
-/** A pod that runs on a node with an address of its own. */
+/** A pod of a node with a network of its own. */
 export interface PodRecord extends ObjectRef {
   readonly kind: 'pod';
+  /** The uid by which the kubelet calls the pod; empty if the object has none. */
+  readonly uid: string;
   /** Milliseconds since 1970; Infinity without a creationTimestamp. */
   readonly createdMs: number;
   readonly nodeName: string;
-  /** The addresses, at most one of each family. */
+  /** At most one of each family; none while the node connects the pod. */
   readonly addresses: readonly string[];
   /** May be empty: traces and dumps show the names and addresses of pods without hostPorts too. */
   readonly hostPorts: readonly HostPort[];

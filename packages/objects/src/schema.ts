@@ -4,6 +4,7 @@ import {
   egressBandwidthAnnotation,
   forwardingAnnotation,
   ingressBandwidthAnnotation,
+  mirrorAnnotation,
   podCIDRsAnnotation,
   policyModeAnnotation,
   weightsAnnotation,
@@ -83,6 +84,7 @@ export const metadata = struct({
     podCIDRsAnnotation,
     egressBandwidthAnnotation,
     ingressBandwidthAnnotation,
+    mirrorAnnotation,
     triggerAnnotation,
     policyModeAnnotation,
   ),
@@ -186,7 +188,7 @@ const containers = {
 };
 
 export const podSchema = struct({
-  metadata: labelled,
+  metadata: struct({ ...labelled.entries, uid: v.nullish(text) }),
   spec: struct({
     nodeName: v.nullish(text, ''),
     hostNetwork: flag,

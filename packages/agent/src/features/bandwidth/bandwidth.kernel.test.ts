@@ -12,7 +12,7 @@ const platform = nodePlatform(() => {});
 
 const pod = (name: string, more: Partial<PodRecord> = {}): ObjectChange => {
   const object: PodRecord = {
-    ...{ kind: 'pod', namespace: 'default', name, createdMs: 0, nodeName: 'n1' },
+    ...{ kind: 'pod', namespace: 'default', name, uid: '', createdMs: 0, nodeName: 'n1' },
     ...{ addresses: ['10.7.0.2'], hostPorts: [], terminating: false, problems: [] },
     ...{ labels: [], namedPorts: [] },
     bandwidth: { egress: 1_000_000, ingress: undefined },

@@ -124,9 +124,9 @@ function backendPage(
 
 /** Returns the pods in one page: a node has some hundred at most. */
 function podList({ model }: ServicesView): Page<PodEntry> {
-  const items = Array.from(model.pods(), ({ namespace, name, addresses }) => ({
-    ...{ namespace, name, addresses },
-  }));
+  const items = [...model.pods()]
+    .filter(({ addresses }) => addresses.length > 0)
+    .map(({ namespace, name, addresses }) => ({ namespace, name, addresses }));
   return { items };
 }
 
