@@ -288,6 +288,47 @@ describe('heddle trace predicts the path of packets of pods', () => {
     });
   }
 
+  test('heddle trace goes on at the node that the packet is sent to, by its dump', async () => {
+    const dumps = [1, 2, 3].map((number) => `${network.socketOf(network.node(number))}.both`);
+    for (const [i, file] of dumps.entries()) {
+      const node = network.node(i + 1);
+      const args = ['--socket', network.socketOf(node), '--bpffs', node.bpffs];
+      const made = await heddle(['dump', file, ...args]);
+      assert.equal(made.code, 0, made.stderr);
+    }
+    const run = async (to: string, then: number, ...more: string[]) => {
+      const from = ['trace', '--from', `default/${pods.client.name}`, '--to', to, '--port', '80'];
+      const files = ['--from-dump', dumps[0]!, '--then-dump', dumps[then - 1]!];
+      const { code, stdout, stderr } = await heddle([...from, ...files, ...more]);
+      assert.deepEqual([code, stderr], [0, '']);
+      return stdout;
+    };
+    const hooks = (text: string) =>
+      text.match(/^(?:from_pod|from_tunnel|node_ingress|connect4|connect6)(?=@|\b)/gm);
+    for (const end of ipVersions) {
+      const far = await run(pods.far.addresses[end], 3, '--at', 'pod');
+      assert.deepEqual(hooks(far), ['from_pod', 'from_tunnel']);
+      assert.match(far, /^verdict: passed; the packet is sent through the tunnel to node3 /m);
+      assert.match(far, /^at the other node \(.*\):$/m);
+      assert.match(far, /^verdict: passed; the packet is sent into pod default\//m);
+      const near = await run(pods.near.addresses[end], 2, '--at', 'pod');
+      assert.deepEqual(hooks(near), ['from_pod', 'node_ingress']);
+      assert.match(near, /^verdict: passed; the packet is sent into pod default\//m);
+      const called = await run(clusterIp('far', end), 3, '--at', 'socket');
+      assert.deepEqual(hooks(called)!.slice(1), ['from_pod', 'from_tunnel']);
+      assert.match(called, /^verdict: translated; /m);
+      const elsewhere = await run(pods.far.addresses[end], 2, '--at', 'pod');
+      assert.match(
+        elsewhere,
+        /^the path does not go on at the node of .*: .* is neither a pod nor an address of the other node$/m,
+      );
+      const { parts } = JSON.parse(
+        await run(pods.far.addresses[end], 3, '--at', 'pod', '-o', 'json'),
+      );
+      assert.equal(parts.length, 2);
+    }
+  });
+
   test('heddle node list and get, and heddle status, show the paths to other nodes', async () => {
     const socket = network.socketOf(network.node(1));
     const table = await heddle(['node', 'list', '--socket', socket]);

@@ -1,6 +1,7 @@
 export { type Dump, entriesOf, entryCount, mapNamed } from './dump/dump.ts';
 export { pipeDump, readDump, writeDump } from './dump/file.ts';
 export { type NodePaths, nodeDump } from './dump/live.ts';
+export { type FollowedTrace, traceBeyond } from './trace/beyond.ts';
 export { type Ends, errorAbout, inverseOf, type PacketPosition, packetOf } from './trace/packet.ts';
 export type {
   IcmpErrorKind,

@@ -4,6 +4,7 @@ import {
   type Step,
   type Trace,
   type TraceRequest,
+  traceBeyond,
 } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { Packet } from '@heddle/lab';
@@ -15,6 +16,7 @@ interface Options extends TraceRequest {
   readonly socket: string;
   readonly bpffs?: string;
   readonly fromDump?: string;
+  readonly thenDump?: string;
   readonly output: OutputFormat;
 }
 
@@ -30,22 +32,38 @@ const colours = {
 
 /** `heddle trace`: explains what happens to a connection or a packet, and why. Changes nothing. */
 export async function trace(options: Options): Promise<void> {
-  const { step, socket, bpffs, fromDump, output, ...request } = options;
+  const { step, socket, bpffs, fromDump, thenDump, output, ...request } = options;
   const dump = await openDump({
     ...{ socket, bpffs },
     ...(fromDump === undefined ? {} : { fromDump }),
   });
-  const found = explain(dump, request, step === true);
-  if (output === 'json') {
-    // JSON has no 64-bit integers: they become text.
-    printJson(
-      JSON.parse(
-        JSON.stringify(found, (_, value) => (typeof value === 'bigint' ? `${value}` : value)),
-      ),
-    );
+  if (thenDump === undefined) {
+    const found = explain(dump, request, step === true);
+    if (output === 'json') printTraces(found);
+    else describe(found, fromDump);
     return;
   }
-  describe(found, fromDump);
+  const other = await openDump({ socket, fromDump: thenDump });
+  const followed = traceBeyond(dump, other, request, step === true);
+  if (output === 'json') {
+    printTraces(followed);
+    return;
+  }
+  const { parts, ends } = followed;
+  for (const [i, part] of parts.entries()) {
+    const isThere = ends === undefined && i === parts.length - 1;
+    if (i > 0) printLine();
+    if (isThere) printLine(styled('bold', `at the other node (${thenDump}):`));
+    describe(part, isThere ? thenDump : fromDump);
+  }
+  if (ends !== undefined)
+    printLine(`\nthe path does not go on at the node of ${thenDump}: ${ends}`);
+}
+
+/** Prints traces as JSON, which has no 64-bit integers: they become text. */
+function printTraces(found: object): void {
+  const asText = (_: string, value: unknown) => (typeof value === 'bigint' ? `${value}` : value);
+  printJson(JSON.parse(JSON.stringify(found, asText)));
 }
 
 function describe(

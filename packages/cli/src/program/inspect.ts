@@ -87,6 +87,7 @@ export function addTrace(program: Command): void {
       .addOption(socketOption())
       .option('--bpffs <dir>', pinsText)
       .addOption(dumpOption())
+      .option('--then-dump <file>', 'go on with the dump of the node that the packet is sent to')
       .addOption(outputOption())
       .action(async (options) => (await import('../commands/trace.ts')).trace(options)),
     'heddle trace --from 10.244.1.1 --to default/hello --port 80',
@@ -96,6 +97,7 @@ export function addTrace(program: Command): void {
     'heddle trace --from 203.0.113.9 --to 198.51.100.7 --protocol icmp',
     'heddle trace --from default/web-0 --to 203.0.113.9 --port 443 --at pod --reply',
     'heddle trace --from pod-1-1 --to hello --port 81 --from-dump node1.dump -o json',
+    'heddle trace --from 10.244.1.2 --to 10.244.2.2 --port 80 --from-dump node1.dump --then-dump node2.dump',
   );
 }
 
