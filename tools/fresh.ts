@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { bindingsFile, generateBindings } from './bindings.ts';
 import { projectFiles, root } from './files.ts';
+import { staleMessages } from './messages.ts';
 import { currentRecord, objectSets, recordName } from './objects.ts';
 import { chartFolder, settingsFiles } from './settings.ts';
 import { tuningFiles } from './tuning.ts';
@@ -25,6 +26,11 @@ if (
 for (const file of stale) console.error(`${file}: changed since the objects were compiled`);
 if (stale.length > 0) {
   console.error('run `npm run generate` (it needs clang) and commit what it writes');
+  process.exitCode = 1;
+}
+
+for (const file of staleMessages()) {
+  console.error(`${file}: changed since Hubble's messages were compiled; run \`npm run generate\``);
   process.exitCode = 1;
 }
 

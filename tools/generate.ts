@@ -1,10 +1,12 @@
-// Compiles every C program of the project and writes the TypeScript bindings of its structs.
+// Compiles every C program of the project and the messages of Hubble's API, and writes the TypeScript
+// bindings of the structs.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { bindingsFile, generateBindings } from './bindings.ts';
 import { clangVersion, installed } from './clang.ts';
 import { root } from './files.ts';
+import { generateMessages } from './messages.ts';
 import { currentRecord, objectSets, recordName } from './objects.ts';
 
 const version = clangVersion;
@@ -35,3 +37,4 @@ for (const set of objectSets) {
 mkdirSync(dirname(root + bindingsFile), { recursive: true });
 writeFileSync(root + bindingsFile, generateBindings());
 console.log(bindingsFile);
+generateMessages();

@@ -40,6 +40,7 @@ const layers: Readonly<Record<string, Layer>> = {
       ...['datapath', 'agent', 'assets', 'control'],
     ],
   },
+  hubble: { imports: ['sys'] },
   simulate: {
     imports: [
       ...['sys', 'ebpf', 'state', 'objects', 'services', 'vm'],
