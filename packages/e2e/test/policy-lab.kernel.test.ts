@@ -6,9 +6,9 @@ import { CasePlayer } from '../testing/policy/player.ts';
 import type { ExpectedProbe, PolicyStep } from '../testing/policy/policy-case.ts';
 import { type NodePath, PolicyLab, podKey } from '../testing/policy/policy-lab.ts';
 
-const pods = ['web', 'db', 'cache'].map((name, i) => ({
+const pods = ['web', 'db', 'cache', 'host-1', 'host-2'].map((name, i) => ({
   ...{ namespace: 'shop', name, labels: { app: name }, ports: [] },
-  node: 1 + (i % 2),
+  ...{ node: 1 + (i % 2), hostNetwork: name.startsWith('host') },
 }));
 const ports = { TCP: [80], UDP: [53], SCTP: [9000] };
 const services = [
@@ -21,7 +21,7 @@ const services = [
 function step(of: Partial<ExpectedProbe> = {}): PolicyStep {
   const expected = pods.flatMap((from) =>
     pods
-      .filter((to) => to !== from)
+      .filter((to) => to !== from && !(to.hostNetwork && from.hostNetwork))
       .flatMap((to) =>
         services.map(([protocol, port]) => ({
           ...{ from: podKey(from), to: podKey(to), protocol, port, allowed: true, ...of },
@@ -52,7 +52,7 @@ for (const path of ['direct', 'tunnel'] satisfies NodePath[]) {
       assert.deepEqual(
         [...counts].sort(),
         ['IPv4', 'IPv6'].flatMap((family) =>
-          ['ICMP', 'SCTP', 'TCP', 'UDP'].map((protocol) => [`${family} ${protocol} allowed`, 6]),
+          ['ICMP', 'SCTP', 'TCP', 'UDP'].map((protocol) => [`${family} ${protocol} allowed`, 18]),
         ),
       );
     });

@@ -34,6 +34,8 @@ export interface MasqueradeChoice {
   readonly ipv6: boolean;
   /** The ranges of destinations that see the addresses of pods. */
   readonly exclusions: readonly string[];
+  /** The ranges that see the node's address, whatever their family has. An exclusion of the same range prevails. */
+  readonly always?: readonly string[];
 }
 
 export interface NodeRoutesParts {
@@ -132,10 +134,11 @@ export class NodeRoutes {
   }
 
   /** Sets which destinations see the addresses of pods. Throws NoRoom, SysError. */
-  setMasquerade({ ipv4, ipv6, exclusions }: MasqueradeChoice): void {
+  setMasquerade({ ipv4, ipv6, exclusions, always = [] }: MasqueradeChoice): void {
     const choices = new Map<string, number>([
       ['0.0.0.0/0', ipv4 ? masquerade.always : masquerade.never],
       ['::/0', ipv6 ? masquerade.always : masquerade.never],
+      ...always.map((range) => [range, masquerade.always] as const),
       ...exclusions.map((range) => [range, masquerade.never] as const),
     ]);
     for (const [range, choice] of choices) this.#noMasquerade.set(range, wordBytes(choice));

@@ -6,7 +6,7 @@ import { modeOf, nodePage } from './node-list.ts';
 
 const reason = 'the test wants it';
 const near: RemoteNode = {
-  ...{ key: 'n2', addresses: ['192.0.2.2', 'fd00::2'], problems: [] },
+  ...{ key: 'n2', addresses: ['192.0.2.2', 'fd00::2'], further: ['fd00::22'], problems: [] },
   ranges: ['10.7.2.0/24', 'fd00:7:2::/64'],
   paths: [
     { family: 'IPv4', mode: 'direct', via: '192.0.2.2', reason },
@@ -17,10 +17,10 @@ const lost: RemoteNode = {
   ...{ key: 'n3', addresses: [], ranges: [], paths: [], problems: ['it has no range'] },
 };
 
-test('pods, configured ranges and nodes that are reached directly see the addresses of pods', () => {
+test('pods, configured ranges and nodes that are reached directly see the addresses of pods, and others never do', () => {
   const config = { masquerade: 'ipv4', nonMasqueradeCIDRs: ['198.51.100.0/24'] } as const;
   assert.deepEqual(masqueradeChoice(config, ['10.7.1.0/24'], [near, lost]), {
-    ...{ ipv4: true, ipv6: false },
+    ...{ ipv4: true, ipv6: false, always: ['fd00::2/128', 'fd00::22/128'] },
     exclusions: [
       ...['198.51.100.0/24', '10.7.1.0/24', '10.7.2.0/24', 'fd00:7:2::/64', '192.0.2.2/32'],
     ],

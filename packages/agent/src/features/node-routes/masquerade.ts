@@ -7,6 +7,8 @@ export interface MasqueradeChoice {
   readonly ipv4: boolean;
   readonly ipv6: boolean;
   readonly exclusions: readonly string[];
+  /** Ranges that see the node's address, whatever their family has. An exclusion of the same range prevails. */
+  readonly always: readonly string[];
 }
 
 /**
@@ -23,21 +25,26 @@ export function masqueradeChoice(
   return {
     ipv4: masquerade !== 'none',
     ipv6: masquerade === 'both',
+    always: others.flatMap((node) => addressRanges(node, 'tunnel')),
     exclusions: [
       ...new Set([
         ...nonMasqueradeCIDRs,
         ...ownRanges,
         ...others.flatMap(({ ranges }) => ranges),
-        ...others.flatMap(directAddresses),
+        ...others.flatMap((node) => addressRanges(node, 'direct')),
       ]),
     ],
   };
 }
 
-function directAddresses({ addresses, paths }: RemoteNode): string[] {
-  return addresses
+/** Returns the addresses of a node of the families whose path has this mode, as ranges; of tunnels all addresses. */
+function addressRanges(
+  { addresses, further = [], paths }: RemoteNode,
+  mode: 'direct' | 'tunnel',
+): string[] {
+  return [...addresses, ...(mode === 'tunnel' ? further : [])]
     .filter((address) =>
-      paths.some(({ family, mode }) => mode === 'direct' && family === familyOf(address)),
+      paths.some((path) => path.mode === mode && path.family === familyOf(address)),
     )
     .map((address) => `${address}/${familyOf(address) === 'IPv4' ? 32 : 128}`);
 }
