@@ -1,7 +1,7 @@
 import type { ServiceDetail } from '@heddle/agent';
 import { currentPins } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
-import type { LabHost, LabNode, LabPod } from '@heddle/lab';
+import type { Addresses, LabHost, LabNode, LabPod } from '@heddle/lab';
 import { type ManifestObject, NodeNetworkLab } from '../node-network-lab.ts';
 
 export interface ContainerPort {
@@ -85,7 +85,7 @@ export class PolicyLab extends NodeNetworkLab {
       }
     }
     const { host } = this.#pods.get(podKey(spec))!;
-    this.change({ put: [podObject(spec, host)] });
+    this.change({ put: [podObject(spec, host.addresses)] });
     return host;
   }
 
@@ -102,7 +102,7 @@ export class PolicyLab extends NodeNetworkLab {
   relabelled(key: string, labels: PodSpec['labels']): ManifestObject {
     const pod = this.#pods.get(key)!;
     pod.spec = { ...pod.spec, labels };
-    return podObject(pod.spec, pod.host);
+    return podObject(pod.spec, pod.host.addresses);
   }
 
   /** Changes objects in one step, and resolves when all nodes have programmed the change. */
@@ -140,17 +140,17 @@ export class PolicyLab extends NodeNetworkLab {
   }
 }
 
-/** Returns a Pod object; without its host it has no address yet. */
-export function podObject(spec: PodSpec, host?: LabHost): ManifestObject {
+/** Returns a Pod object; without addresses it does not run yet. */
+export function podObject(spec: PodSpec, addresses?: Addresses): ManifestObject {
   const { namespace, name, labels, node, ports, hostNetwork = false } = spec;
-  const ips = host && [host.addresses.v4, host.addresses.v6].map((ip) => ({ ip }));
+  const ips = addresses && [addresses.v4, addresses.v6].map((ip) => ({ ip }));
   const object = {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { namespace, name, labels, uid: `${namespace}-${name}` },
     spec: { nodeName: `node${node}`, hostNetwork, containers: [{ name: 'main', ports }] },
     status: {
-      phase: host ? 'Running' : 'Pending',
+      phase: ips ? 'Running' : 'Pending',
       ...(ips && { podIP: ips[0]!.ip, podIPs: ips }),
     },
   };
