@@ -11,6 +11,7 @@ export {
   type Verdict,
 } from './judge.ts';
 export { comparePolicies, type PolicyRecord, policyKey, priorityOf, tierOf } from './policies.ts';
+export { PolicyModel } from './policy-model.ts';
 export { PolicyWorld } from './policy-world.ts';
 export type {
   DenyResponse,

@@ -184,8 +184,7 @@ function firstMatch(
 ): RuleRef | undefined {
   for (const policy of policies) {
     for (const [number, rule] of (rulesOf(policy, direction) ?? []).entries()) {
-      if (!matchesPort(world, rule, question)) continue;
-      if (!matchesPeer(world, policy, rule, direction, question)) continue;
+      if (!matches(world, policy, rule, direction, question)) continue;
       return refOf(policy, direction, rule, number);
     }
   }
@@ -205,6 +204,22 @@ function refOf(
   number: number,
 ): RuleRef {
   return { policy: policyKey(policy), tier: tierOf(policy), direction, number, name, action };
+}
+
+function matches(
+  world: PolicyWorld,
+  policy: PolicyRecord,
+  rule: RuleRecord,
+  direction: Direction,
+  question: Question,
+): boolean {
+  const isMatch = (part: RuleRecord) =>
+    matchesPort(world, part, question) && matchesPeer(world, policy, part, direction, question);
+  if (direction === 'ingress' || !rule.peers || !rule.ports) return isMatch(rule);
+  // Only pods that a selector matches have named ports. Ranges, Nodes and domains have none.
+  const numbers = rule.ports.filter(({ type }) => type === 'numbers');
+  const pods = rule.peers.filter(({ type }) => type === 'pods');
+  return isMatch({ ...rule, ports: numbers }) || isMatch({ ...rule, peers: pods });
 }
 
 function matchesPeer(
@@ -230,8 +245,12 @@ function isPeer(
   switch (peer.type) {
     case 'range':
       return inRanges([peer.range], address) && !inRanges(peer.except, address);
-    case 'nodes':
-      return world.nodesAt(address).some(({ labels }) => matchesLabels(peer.nodes, labels));
+    case 'nodes': {
+      // Of several Nodes the first by name has the address, and a pod comes before Nodes.
+      const [node] = world.nodesAt(address);
+      if (!node || world.podAt(address)) return false;
+      return matchesLabels(peer.nodes, node.labels);
+    }
     case 'domain': {
       const { name } = peer;
       return names.some((each) =>

@@ -40,7 +40,8 @@ export function compareTexts(a: string, b: string): number {
  */
 export function unusablePolicy(ref: ObjectRef, reason: string): PolicyRecord {
   const { namespace, name } = ref;
-  const problems = [reason];
+  const key = policyKey(ref);
+  const problems = [reason.startsWith(`${key}: `) ? reason.slice(key.length + 2) : reason];
   return ref.kind === 'networkPolicy'
     ? {
         ...{ kind: 'networkPolicy', namespace, name, pods: [], ingress: [], egress: [] },

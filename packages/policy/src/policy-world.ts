@@ -7,7 +7,13 @@ import type {
   PolicyInput,
   Selector,
 } from '@heddle/objects';
-import { comparePolicies, type PolicyRecord, policyKey, unusablePolicy } from './policies.ts';
+import {
+  comparePolicies,
+  compareTexts,
+  type PolicyRecord,
+  policyKey,
+  unusablePolicy,
+} from './policies.ts';
 import { matchesLabels } from './selectors.ts';
 
 /** Returns true if pod `a` has an address that pod `b` claims, too: the one that was created last. */
@@ -87,9 +93,11 @@ export class PolicyWorld {
     return this.#podAt.get(address);
   }
 
-  /** Returns the Nodes that have an address. */
+  /** Returns the Nodes that have an address, sorted by name. */
   nodesAt(address: string): readonly NodeRecord[] {
-    return [...this.nodes.values()].filter(({ addresses }) => addresses.includes(address));
+    return [...this.nodes.values()]
+      .filter(({ addresses }) => addresses.includes(address))
+      .sort((a, b) => compareTexts(a.name, b.name));
   }
 
   /** Returns true if the selector matches the namespace. It never matches one that is not known. */

@@ -62,7 +62,7 @@ export interface Subject {
   readonly rules: readonly PolicyRule[];
   /** NetworkPolicies select the pod, so what none of their rules allows is denied. */
   readonly isIsolated: boolean;
-  /** The same with the policies in audit mode; undefined if none of these selects the pod. */
+  /** The same with the policies in audit mode; undefined if none of these has a rule for the pod or isolates it. */
   readonly audited: Omit<Subject, 'audited' | 'direction'> | undefined;
 }
 

@@ -1,0 +1,204 @@
+import type { AddressIndex } from './address-index.ts';
+import type { Holding, PeerClass, Spot } from './groups.ts';
+import type { PeerChanges, PolicyRule } from './rows.ts';
+import type { ModelRule, RuleSet, RuleSets } from './rule-sets.ts';
+
+/** Rules that an update has created, and those that it has removed. */
+export interface RuleChanges {
+  readonly added: ReadonlySet<ModelRule>;
+  readonly removed: ReadonlySet<ModelRule>;
+}
+
+/**
+ * Gives each spot the class of its rules. A class keeps its number and changes its rules in place if all its addresses
+ * change alike, and only by rules that are new or gone: then no packet can observe a mixture.
+ */
+export class ClassAllocator {
+  readonly #sets: RuleSets;
+  readonly #byRules = new Map<RuleSet, PeerClass>();
+  #lastNumber = 0;
+
+  constructor(sets: RuleSets) {
+    this.#sets = sets;
+  }
+
+  /** Returns the number of classes. */
+  get size(): number {
+    return this.#byRules.size;
+  }
+
+  /** Returns the changes that the marked spots of the index need, and clears the marks. */
+  update(index: AddressIndex, changes: RuleChanges): PeerChanges {
+    const update = new ClassUpdate(this.#sets, this.#byRules, changes, () => ++this.#lastNumber);
+    return update.run(index);
+  }
+}
+
+/** The part of a class that gets the same new rules. */
+interface Part {
+  readonly spots: Spot[];
+  size: number;
+}
+
+class ClassUpdate {
+  readonly #sets: RuleSets;
+  readonly #byRules: Map<RuleSet, PeerClass>;
+  readonly #changes: RuleChanges;
+  readonly #nextNumber: () => number;
+  readonly #touched = new Set<PeerClass>();
+  /** The new rules of spots that need another class. */
+  readonly #pending = new Map<Spot, RuleSet>();
+  /** The class before the update, of spots whose class changes. */
+  readonly #before = new Map<Spot, PeerClass | undefined>();
+  readonly #created = new Map<number, ReadonlySet<PolicyRule>>();
+  readonly #gained = new Map<number, readonly PolicyRule[]>();
+  readonly #lost = new Map<number, readonly PolicyRule[]>();
+  readonly #removed: number[] = [];
+
+  constructor(
+    sets: RuleSets,
+    byRules: Map<RuleSet, PeerClass>,
+    changes: RuleChanges,
+    nextNumber: () => number,
+  ) {
+    this.#sets = sets;
+    this.#byRules = byRules;
+    this.#changes = changes;
+    this.#nextNumber = nextNumber;
+  }
+
+  run(index: AddressIndex): PeerChanges {
+    this.#keepClasses(this.#partition(index));
+    for (const [spot, rules] of this.#pending) this.#enter(spot, rules);
+    for (const each of this.#touched) if (each.spots.size === 0) this.#remove(each);
+    const assigned = this.#assign(index.moved);
+    index.dirty.clear();
+    index.moved.clear();
+    return {
+      created: this.#created,
+      gained: this.#gained,
+      lost: this.#lost,
+      assigned,
+      removed: this.#removed,
+    };
+  }
+
+  /** Returns, of each class, the parts whose rules change. Other spots are pending or leave their class. */
+  #partition(index: AddressIndex): ReadonlyMap<PeerClass, ReadonlyMap<RuleSet, Part>> {
+    const parts = new Map<PeerClass, Map<RuleSet, Part>>();
+    for (const spot of index.dirty) {
+      const rules = spot.holdings.size === 0 ? undefined : index.rulesOf(spot);
+      const { class: current } = spot;
+      if (rules === current?.rules) continue;
+      if (current === undefined) this.#pending.set(spot, rules!);
+      else if (rules === undefined) this.#leave(spot, current);
+      else {
+        const ofClass = parts.get(current) ?? new Map<RuleSet, Part>();
+        parts.set(current, ofClass);
+        const part = ofClass.get(rules) ?? { spots: [], size: 0 };
+        ofClass.set(rules, part);
+        part.spots.push(spot);
+        part.size += spot.holdings.size;
+      }
+    }
+    return parts;
+  }
+
+  /** Changes classes in place where that is possible, and makes the other parts pending. */
+  #keepClasses(parts: ReadonlyMap<PeerClass, ReadonlyMap<RuleSet, Part>>): void {
+    const candidates: { readonly of: PeerClass; readonly rules: RuleSet; readonly part: Part }[] =
+      [];
+    for (const [current, ofClass] of parts) {
+      let changing = 0;
+      for (const { spots } of ofClass.values()) changing += spots.length;
+      if (changing < current.spots.size) continue;
+      this.#byRules.delete(current.rules);
+      this.#touched.add(current);
+      const [best] = [...ofClass]
+        .filter(([rules]) => this.#isGradual(current.rules, rules))
+        .sort(([, a], [, b]) => b.size - a.size);
+      if (best) candidates.push({ of: current, rules: best[0], part: best[1] });
+    }
+    candidates.sort((a, b) => b.part.size - a.part.size);
+    const kept = new Set<Part>();
+    for (const { of: current, rules, part } of candidates) {
+      if (this.#byRules.has(rules)) continue;
+      kept.add(part);
+      this.#byRules.set(rules, current);
+      const { gained, lost } = difference(current.rules, rules);
+      if (gained.length > 0) this.#gained.set(current.number, gained);
+      if (lost.length > 0) this.#lost.set(current.number, lost);
+      this.#sets.replace(current.rules, rules);
+      current.rules = rules;
+    }
+    for (const [current, ofClass] of parts) {
+      for (const [rules, part] of ofClass) {
+        if (kept.has(part)) continue;
+        for (const spot of part.spots) {
+          this.#leave(spot, current);
+          this.#pending.set(spot, rules);
+        }
+      }
+    }
+  }
+
+  #isGradual(before: RuleSet, after: RuleSet): boolean {
+    const { added, removed } = this.#changes;
+    const { gained, lost } = difference(before, after);
+    return gained.every((rule) => added.has(rule)) && lost.every((rule) => removed.has(rule));
+  }
+
+  #leave(spot: Spot, current: PeerClass): void {
+    this.#before.set(spot, current);
+    this.#touched.add(current);
+    current.spots.delete(spot);
+    spot.class = undefined;
+  }
+
+  #enter(spot: Spot, rules: RuleSet): void {
+    let target = this.#byRules.get(rules);
+    if (!target) {
+      target = { number: this.#nextNumber(), rules, spots: new Set() };
+      this.#sets.replace(undefined, rules);
+      this.#byRules.set(rules, target);
+      this.#created.set(target.number, rules.rules);
+    }
+    if (!this.#before.has(spot)) this.#before.set(spot, undefined);
+    target.spots.add(spot);
+    spot.class = target;
+  }
+
+  #remove(empty: PeerClass): void {
+    if (this.#byRules.get(empty.rules) === empty) this.#byRules.delete(empty.rules);
+    this.#sets.replace(empty.rules, undefined);
+    this.#removed.push(empty.number);
+  }
+
+  #assign(moved: ReadonlyMap<Holding, PeerClass | undefined>): Map<string, number | undefined> {
+    const assigned = new Map<string, number | undefined>();
+    for (const [spot, before] of this.#before) {
+      if (spot.class === before) continue;
+      for (const holding of spot.holdings) {
+        if (!moved.has(holding)) assigned.set(prefixOf(holding.text), spot.class?.number);
+      }
+    }
+    for (const [{ text, spot }, before] of moved) {
+      const after = spot?.class;
+      if (after === before) continue;
+      assigned.set(prefixOf(text), after?.number);
+    }
+    return assigned;
+  }
+}
+
+function prefixOf(text: string): string {
+  if (text.includes('/')) return text;
+  return text.includes(':') ? `${text}/128` : `${text}/32`;
+}
+
+function difference(before: RuleSet, after: RuleSet) {
+  return {
+    gained: [...after.rules].filter((rule) => !before.rules.has(rule)),
+    lost: [...before.rules].filter((rule) => !after.rules.has(rule)),
+  };
+}
