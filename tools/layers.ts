@@ -17,6 +17,7 @@ const layers: Readonly<Record<string, Layer>> = {
   services: { imports: ['sys', 'objects'] },
   routes: { imports: ['sys', 'objects'] },
   policy: { imports: ['sys', 'objects'] },
+  'policy-tools': { imports: ['objects', 'policy'] },
   vm: { imports: ['sys', 'ebpf'], tests: ['netlink'] },
   ipam: { imports: ['sys'] },
   podnet: { imports: ['sys', 'netlink'] },
@@ -51,8 +52,8 @@ const layers: Readonly<Record<string, Layer>> = {
   deploy: { imports: ['sys', 'netlink', 'agent'], tests: ['assets'] },
   cli: {
     imports: [
-      ...['sys', 'netlink', 'objects', 'services', 'policy', 'lab', 'datapath', 'agent'],
-      ...['assets', 'control', 'inspect', 'simulate', 'tune', 'deploy'],
+      ...['sys', 'netlink', 'objects', 'services', 'policy', 'policy-tools', 'lab', 'datapath'],
+      ...['agent', 'assets', 'control', 'inspect', 'simulate', 'tune', 'deploy'],
     ],
   },
   demo: { imports: ['sys', 'vm', 'lab', 'agent', 'assets', 'control', 'cli'], tests: ['ebpf'] },

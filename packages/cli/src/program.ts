@@ -6,6 +6,7 @@ import { addAbout, addHousekeeping } from './program/housekeeping.ts';
 import { addDump, addSimulate, addTrace } from './program/inspect.ts';
 import { addLab } from './program/lab.ts';
 import { withExamples } from './program/options.ts';
+import { addPolicies } from './program/policy.ts';
 import { addDrops, addEvents, addFlows } from './program/traffic.ts';
 
 // Only the command line is here; the code of a command is loaded when it runs, so that
@@ -35,6 +36,7 @@ export function createProgram(): Command {
   addNodes(program);
   addPods(program);
   addCni(program);
+  addPolicies(program);
   addFlows(program);
   addDrops(program);
   addEvents(program);

@@ -7,7 +7,7 @@ import {
 } from '@heddle/inspect/request';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../setting-options.ts';
-import { dumpOption, outputOption, pinsText, socketOption, withExamples } from './options.ts';
+import { dumpOption, outputOption, pinsText, port, socketOption, withExamples } from './options.ts';
 
 /** Adds `heddle dump`. */
 export function addDump(program: Command): void {
@@ -24,14 +24,6 @@ export function addDump(program: Command): void {
     'kubectl -n kube-system exec POD -- heddle dump - > node1.dump',
     'heddle service list --from-dump node1.dump',
   );
-}
-
-function port(text: string): number {
-  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (number < 1 || number > 65535) {
-    throw new InvalidArgumentError('It must be a port, 1 to 65535.');
-  }
-  return number;
 }
 
 function flags(text: string): TcpFlag[] {

@@ -40,3 +40,12 @@ export function appended(text: string, before: readonly string[] = []): string[]
 /** Returns the command line of `heddle`. */
 
 export const pinsText = `directory for pins (default: the agent's, else "${sharedDefaults.bpffs}")`;
+
+/** Returns a port of an option, in host order. */
+export function port(text: string): number {
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (number < 1 || number > 65535) {
+    throw new InvalidArgumentError('It must be a port, 1 to 65535.');
+  }
+  return number;
+}

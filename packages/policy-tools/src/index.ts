@@ -1,0 +1,23 @@
+export { type CheckedPolicy, type CheckedRule, checkPolicy } from './check/check.ts';
+export type { Finding, FindingCode, Severity } from './check/finding.ts';
+export { ClusterObjects, shownAddress, type ToolRecord, toolKinds } from './cluster.ts';
+export { type End, endsOf, fullName, type Target, ToolError, targetsOf } from './ends.ts';
+export {
+  type ExplainRequest,
+  type Explanation,
+  explain,
+  type ShownDirection,
+  type ShownRule,
+} from './explain.ts';
+export { groupPods, type PodGroup, workloadLabels, workloadName } from './groups.ts';
+export { type Matrix, type MatrixCell, type MatrixPort, matrixCsv, matrixOf } from './matrix.ts';
+export { type AllowedPorts, allowedPorts, allowedText } from './ports.ts';
+export { type RawRemarks, rawRemarks } from './raw-remarks.ts';
+export {
+  type AnyProtocol,
+  counted,
+  listed,
+  placeText,
+  questionPortText,
+  ruleName,
+} from './texts.ts';
