@@ -1,5 +1,11 @@
 import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
-import type { DatapathOptions, DatapathSizes, PodNetworkOptions } from './datapath-options.ts';
+import {
+  type DatapathOptions,
+  type DatapathSizes,
+  defaultPolicySizes,
+  hasPolicy,
+  type PodNetworkOptions,
+} from './datapath-options.ts';
 import {
   crc32cPowersSize,
   encodeCrc32cPowers,
@@ -17,6 +23,8 @@ import { crc32cPowers } from './nat/crc32c.ts';
 import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './nat/flow-options.ts';
 import { ratePlaces } from './pods/pod-rates.ts';
 import { macBytes, podGatewayMac, podPlaces } from './pods/pod-tables.ts';
+import { policyPortWords } from './policy/port-classes.ts';
+import { policyRules } from './policy/vectors.ts';
 
 /** Returns the object of socket programs with constants and sizes by the options and the kernel. */
 export function configuredSocket(
@@ -29,7 +37,7 @@ export function configuredSocket(
   const localCubic = network?.localCongestionControl === 'cubic' ? 1 : 0;
   const nodeOnly = socketLB === 'hostNamespaceOnly' ? 1 : 0;
   encodeSocketConfig({ nodeNetnsCookie: netnsCookie, abi, localCubic, nodeOnly, kernel }, config);
-  const whole = setVariable(sized(spec, sizes, network !== undefined), 'config', config);
+  const whole = setVariable(sized(spec, sizes, network), 'config', config);
   return setVariable(whole, 'pod_config', podConfig(network));
 }
 
@@ -58,7 +66,7 @@ export function configuredNode(
   const variables = { config, crc32c_powers: powers, pod_config: podConfig(network) };
   return Object.entries(variables).reduce(
     (into, [name, value]) => setVariable(into, name, value),
-    sized(spec, sizes, network !== undefined),
+    sized(spec, sizes, network),
   );
 }
 
@@ -99,7 +107,12 @@ export function withFrontends(spec: ObjectSpec, sizes: DatapathSizes): ObjectSpe
 }
 
 /** Returns an object with maps of these sizes. Each object has all of them. */
-function sized(spec: ObjectSpec, sizes: DatapathSizes, hasPods: boolean): ObjectSpec {
+function sized(
+  spec: ObjectSpec,
+  sizes: DatapathSizes,
+  network: PodNetworkOptions | undefined,
+): ObjectSpec {
+  const hasPods = network !== undefined;
   const entries: Readonly<Record<string, number>> = {
     ...frontendMaps(sizes),
     backends: sizes.backends,
@@ -113,9 +126,34 @@ function sized(spec: ObjectSpec, sizes: DatapathSizes, hasPods: boolean): Object
     pods: hasPods ? podPlaces : 1,
     pod_devices: hasPods ? podPlaces : 1,
     pod_rates: hasPods ? ratePlaces : 1,
+    ...policySizes(sizes, network),
   };
   return Object.entries(entries).reduce(
     (into, [name, count]) => resizeMap(into, name, count),
     spec,
   );
+}
+
+/** Returns the sizes of the maps of network policies: 1 where there are none. */
+function policySizes(
+  {
+    policySubjects,
+    policyPeers,
+    policyRanges,
+    policyPeerClasses,
+    policyPortClasses,
+  }: DatapathSizes,
+  network: PodNetworkOptions | undefined,
+): Record<string, number> {
+  const wanted: Record<string, number> = {
+    policy_rules: policyRules,
+    policy_ports: policyPortWords,
+    policy_subjects: policySubjects ?? defaultPolicySizes.policySubjects,
+    policy_peers: policyPeers ?? defaultPolicySizes.policyPeers,
+    policy_ranges: policyRanges ?? defaultPolicySizes.policyRanges,
+    peer_vectors: policyPeerClasses ?? defaultPolicySizes.policyPeerClasses,
+    port_vectors: policyPortClasses ?? defaultPolicySizes.policyPortClasses,
+  };
+  if (hasPolicy(network)) return wanted;
+  return Object.fromEntries(Object.keys(wanted).map((name) => [name, 1]));
 }

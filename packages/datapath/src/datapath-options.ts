@@ -17,7 +17,26 @@ export interface DatapathSizes {
   readonly affinity: number;
   /** Flows that are translated at the node's network interfaces; 136 bytes each, taken at once. */
   readonly flows: number;
+  /** Different sets of policies that select pods, in one direction; 544 bytes each. The default is 1024. */
+  readonly policySubjects?: number;
+  /** Addresses of peers of policies; about 90 bytes each. The default is 131072. */
+  readonly policyPeers?: number;
+  /** Ranges of addresses of peers; about 120 bytes each. The default is 65536. */
+  readonly policyRanges?: number;
+  /** Classes of peers: addresses that are peers of the same rules; 520 bytes each. The default is 4096. */
+  readonly policyPeerClasses?: number;
+  /** Classes of ports: ports that the same rules name; 520 bytes each. The default is 2048. */
+  readonly policyPortClasses?: number;
 }
+
+/** The sizes of the maps of network policies where the options have none. */
+export const defaultPolicySizes = {
+  policySubjects: 1024,
+  policyPeers: 131_072,
+  policyRanges: 65_536,
+  policyPeerClasses: 4096,
+  policyPortClasses: 2048,
+} as const;
 
 export interface DatapathOptions {
   readonly platform: Platform;
@@ -55,6 +74,13 @@ export interface PodNetworkOptions {
   readonly tunnelPort: number;
   /** The congestion control of connections to pods of this node that would use BBR. The default is `off`. */
   readonly localCongestionControl?: 'cubic' | 'off';
+  /** True if network policies can be programmed; the default. Otherwise pods have none. */
+  readonly policy?: boolean;
+}
+
+/** Returns true if the datapath has maps for network policies. */
+export function hasPolicy(network: PodNetworkOptions | undefined): boolean {
+  return network !== undefined && network.policy !== false;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { type LoadedObject, mountBpffs, type ObjectSpec, readObject } from '@heddle/ebpf';
-import { allOrNothing, type Disposal } from '@heddle/sys';
+import { allOrNothing, type Disposal, type Platform } from '@heddle/sys';
 import { configuredNetkit, configuredNode, configuredSocket } from './configured-objects.ts';
 import { ProgrammedContents } from './core/audit.ts';
 import { DatapathMaps } from './core/datapath-maps.ts';
@@ -9,7 +9,7 @@ import { MappedArray } from './core/mapped-array.ts';
 import { PinnedLinks } from './core/pinned-links.ts';
 import { type PinFolder, pinFolders, removeFolder } from './core/pinned-maps.ts';
 import { loadPrograms, type PerObject, Programs } from './core/programs.ts';
-import type { DatapathOptions } from './datapath-options.ts';
+import { type DatapathOptions, hasPolicy } from './datapath-options.ts';
 import { DevicePrograms } from './devices/device-programs.ts';
 import type { NodeDevice } from './devices/node-devices.ts';
 import { Drops } from './events/drops.ts';
@@ -21,6 +21,8 @@ import { NetkitLinks } from './pods/netkit-links.ts';
 import { PodPrograms } from './pods/pod-programs.ts';
 import { PodRates } from './pods/pod-rates.ts';
 import { PodTables } from './pods/pod-tables.ts';
+import { PolicyTables } from './policy/policy-tables.ts';
+import { Verdicts } from './policy/verdicts.ts';
 import { growFrontends, largestSizes, presentSizes } from './services/frontend-growth.ts';
 import { ServiceOperations } from './services/service-operations.ts';
 import { attachHooks, hasHooks } from './sockets/hooks.ts';
@@ -53,6 +55,10 @@ export class Datapath implements Disposable {
   readonly podTables: PodTables;
   /** The limits of these pods. */
   readonly bandwidth: PodRates;
+  /** The network policies of these pods; undefined where the options have none. */
+  readonly policy: PolicyTables | undefined;
+  /** The verdicts of network policies; undefined where the options have none. */
+  readonly verdicts: Verdicts | undefined;
   readonly drops: Drops;
   readonly integrity: Integrity;
   /** The loaded programs; public for test runs. */
@@ -66,6 +72,7 @@ export class Datapath implements Disposable {
   readonly #maps: DatapathMaps;
   readonly #differences: readonly string[];
   readonly #links: PinnedLinks;
+  readonly #podTables: PodTables;
   readonly #staleSockets: StaleSockets;
   readonly #openConnections: OpenConnections;
   /** `waiting`: an earlier agent's programs run until the new maps hold everything. */
@@ -151,6 +158,19 @@ export class Datapath implements Disposable {
     });
     const rates = opened.use(new MappedArray(maps.get('pod_rates')));
     this.bandwidth = new PodRates(rates, tables);
+    this.#podTables = tables;
+    const policy = hasPolicy(options.network)
+      ? opened.use(openPolicy(platform, { maps, contents, tables }))
+      : undefined;
+    this.policy = policy;
+    this.verdicts =
+      policy &&
+      opened.use(
+        new Verdicts({
+          ...{ bpf, ring: maps.get('policy_verdicts') },
+          setWatched: (watched) => policy.setWatched(watched),
+        }),
+      );
     this.drops = opened.use(
       new Drops({
         bpf,
@@ -208,6 +228,7 @@ export class Datapath implements Disposable {
     const entries: Readonly<Record<string, number>> = {
       ...this.services.sizes,
       ...this.nodeRoutes.sizes,
+      ...this.policy?.sizes,
       nat_flows: this.nat.used,
     };
     const largest = largestSizes(sizes);
@@ -254,6 +275,7 @@ export class Datapath implements Disposable {
     this.devices.release();
     this.nodeRoutes.release();
     this.pods.release();
+    this.policy?.release();
     this.#openConnections.release();
     this.#links[Symbol.dispose]();
   }
@@ -278,6 +300,8 @@ export class Datapath implements Disposable {
     this.integrity.noteMade();
     this.#phase = 'active';
     this.#openConnections.attach();
+    if (this.policy) this.policy.activate();
+    else this.#podTables.removePolicy([...this.#podTables.policed().keys()]);
   }
 
   /**
@@ -343,6 +367,33 @@ export class Datapath implements Disposable {
       },
     });
   }
+}
+
+/** Opens the maps of network policies. Throws SysError. */
+function openPolicy(
+  platform: Platform,
+  {
+    maps,
+    contents,
+    tables,
+  }: {
+    readonly maps: DatapathMaps;
+    readonly contents: ProgrammedContents;
+    readonly tables: PodTables;
+  },
+): PolicyTables {
+  return new PolicyTables({
+    platform,
+    state: contents.array(maps.get('policy_state')),
+    rules: contents.parts(maps.get('policy_rules')),
+    subjects: contents.parts(maps.get('policy_subjects')),
+    peers: contents.map(maps.get('policy_peers')),
+    ranges: contents.map(maps.get('policy_ranges')),
+    peerVectors: contents.array(maps.get('peer_vectors')),
+    ports: contents.array(maps.get('policy_ports')),
+    portVectors: contents.array(maps.get('port_vectors')),
+    pods: tables,
+  });
 }
 
 /** Reads the objects that are attached, with constants and sizes as the options want them. Throws SysError, ElfError. */

@@ -179,6 +179,34 @@ export class ProgrammedArray extends MappedArray implements ProgrammedContent {
   }
 }
 
+/** A mapped array of which the control plane writes some fields, always the same ones at once, and the programs others. */
+export class ProgrammedParts extends MappedArray implements ProgrammedContent {
+  readonly name: string;
+  readonly #parts = new Map<number, Uint8Array>();
+
+  constructor(map: BpfMap) {
+    super(map);
+    this.name = map.info.name;
+  }
+
+  override wrote(at: number, length: number): void {
+    this.#parts.set(at, this.first(0).slice(at, at + length));
+  }
+
+  problem(): string | undefined {
+    const bytes = this.first(0);
+    let changed = 0;
+    for (const [at, wanted] of this.#parts) {
+      if (wanted.some((byte, i) => bytes[at + i] !== byte)) changed++;
+    }
+    return changed === 0 ? undefined : `has ${changed} changed fields`;
+  }
+
+  restore(): void {
+    for (const [at, wanted] of this.#parts) this.first(0).set(wanted, at);
+  }
+}
+
 /** Fields in mapped memory that the control plane writes; the programs write others beside them. */
 export class ProgrammedFields implements ProgrammedContent {
   readonly name: string;
@@ -223,6 +251,13 @@ export class ProgrammedContents {
   /** Adds an array, in mapped memory. Throws SysError. */
   array(map: BpfMap): MappedArray {
     const array = this.#opened.use(new ProgrammedArray(map));
+    this.all.push(array);
+    return array;
+  }
+
+  /** Adds an array whose elements the programs write in part. Throws SysError. */
+  parts(map: BpfMap): MappedArray {
+    const array = this.#opened.use(new ProgrammedParts(map));
     this.all.push(array);
     return array;
   }

@@ -1,0 +1,98 @@
+import { type Bpf, type BpfMap, RingBuffer } from '@heddle/ebpf';
+import { formatIp } from '@heddle/sys';
+import { protocolText } from '../core/protocols.ts';
+import { decodeTuple } from '../generated/abi.ts';
+
+/** A verdict about a connection. Ports in host order, 0 where the protocol has none. */
+export interface Verdict {
+  /** `would-deny`: a policy in audit mode would deny the connection. */
+  readonly outcome: 'allowed' | 'denied' | 'would-deny';
+  /** The direction that denied it. */
+  readonly direction: 'egress' | 'ingress' | undefined;
+  readonly ifindex: number;
+  readonly protocol: string;
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
+  /** The number of the rule that decided in each direction, or undefined if none did. */
+  readonly egressRule: number | undefined;
+  readonly ingressRule: number | undefined;
+}
+
+export interface VerdictParts {
+  readonly bpf: Bpf;
+  /** The map `policy_verdicts`. */
+  readonly ring: BpfMap;
+  /** Sets whether the programs write verdicts. */
+  readonly setWatched: (watched: boolean) => void;
+}
+
+/** The verdicts about connections, which the programs write while somebody reads them. */
+export class Verdicts implements Disposable {
+  readonly #parts: VerdictParts;
+  #watch: Disposable | undefined;
+
+  constructor(parts: VerdictParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Calls `onVerdict` for each verdict, until the result is disposed. There is one watcher at a time: a new one ends
+   * the one before. Throws SysError.
+   */
+  watch(onVerdict: (verdict: Verdict) => void): Disposable {
+    const { bpf, ring, setWatched } = this.#parts;
+    this.#watch?.[Symbol.dispose]();
+    const reader = new RingBuffer(bpf, ring, (record) => onVerdict(readVerdict(record)));
+    setWatched(true);
+    const watch = {
+      [Symbol.dispose]: () => {
+        if (this.#watch !== watch) return;
+        this.#watch = undefined;
+        setWatched(false);
+        reader[Symbol.dispose]();
+      },
+    };
+    this.#watch = watch;
+    return watch;
+  }
+
+  [Symbol.dispose](): void {
+    this.#watch?.[Symbol.dispose]();
+  }
+}
+
+const outcomes: readonly Verdict['outcome'][] = ['allowed', 'allowed', 'denied', 'would-deny'];
+
+/** Reads struct policy_verdict. */
+export function readVerdict(record: Uint8Array): Verdict {
+  const { tuple, outcome, direction, ifindex, egressRule, ingressRule } =
+    decodePolicyVerdict(record);
+  const isAllowed = outcomes[outcome] === 'allowed';
+  return {
+    outcome: outcomes[outcome] ?? 'allowed',
+    direction: isAllowed ? undefined : direction === 0 ? 'egress' : 'ingress',
+    ifindex,
+    protocol: protocolText(tuple.protocol),
+    source: formatIp(tuple.source),
+    sourcePort: tuple.sourcePort,
+    destination: formatIp(tuple.destination),
+    destinationPort: tuple.destinationPort,
+    egressRule: egressRule === 0 ? undefined : egressRule - 1,
+    ingressRule: ingressRule === 0 ? undefined : ingressRule - 1,
+  };
+}
+
+function decodePolicyVerdict(bytes: Uint8Array) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return {
+    tuple: decodeTuple(bytes),
+    ifindex: view.getUint32(40, true),
+    outcome: view.getUint16(44, true),
+    direction: view.getUint16(46, true),
+    egressRule: view.getUint16(48, true),
+    ingressRule: view.getUint16(50, true),
+    subject: view.getUint32(52, true),
+  };
+}
