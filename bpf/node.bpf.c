@@ -60,21 +60,36 @@ INLINE int receive(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 		pkt->lb.role = ADDRESS_EXTERNAL;
 	} else if (kind != PACKET_L4) {
 		pkt->lb.role = destination_role(packet);
-		if (!pkt->lb.role)
+		if (!pkt->lb.role && check_policed(packet) != V_OK)
+			return drop(ctx, packet, DROP_INVALID_SOURCE);
+		if (!pkt->lb.role && !packet->policed)
 			return deliver_arrival(ctx, pkt, kind);
 		if (kind == PACKET_FRAGMENT && fragment_load_ports(packet))
+			kind = PACKET_L4;
+		if (packet->policed && !has_connection(kind))
+			return deliver_portless(ctx, pkt, kind);
+		if (packet->policed)
 			kind = PACKET_L4;
 		/* The stack has sent the request if no pod has. */
 		if (kind == PACKET_ICMP_ECHO_REPLY && pkt->lb.role & ADDRESS_NODE)
 			kind = PACKET_L4;
 	}
 	if (kind == PACKET_L4) {
-		outcome = packet->backend ? NEXT : deliver_plain(ctx, packet);
+		outcome = packet->backend || packet->policed ? NEXT : deliver_plain(ctx, packet);
 		if (outcome != NEXT)
 			return outcome;
-		if (classify_step(ctx, pkt) == V_OK)
-			return translate_packet(ctx, pkt, decide(ctx, pkt));
-		end_for_direct(packet);
+		if (!packet->backend && check_policed(packet) != V_OK)
+			return drop(ctx, packet, DROP_INVALID_SOURCE);
+		if (classify_step(ctx, pkt) == V_OK || packet->policed) {
+			enum verdict verdict = decide(ctx, pkt);
+
+			if (verdict != V_PASS || !packet->policed)
+				return translate_packet(ctx, pkt, verdict);
+			if (!packet->judged)
+				return drop(ctx, packet, DROP_POLICY_DEFAULT);
+		} else {
+			end_for_direct(packet);
+		}
 		return deliver_arrival(ctx, pkt, kind);
 	}
 	if (kind == PACKET_ICMP_ERROR) {
@@ -135,6 +150,20 @@ SEC("tc") int from_tunnel(context *ctx)
 	if (kind == PACKET_OTHER || !is_from_its_node(ctx, &pkt.packet))
 		return drop(ctx, &pkt.packet, DROP_INVALID_SOURCE);
 	return bpf_skb_change_type(ctx, PACKET_HOST) ? DROP : receive(ctx, &pkt, kind);
+}
+
+/* Translates what leaves by an interface. */
+INLINE int translate_departure(context *ctx)
+{
+	struct packet packet = {};
+	struct ct_result ct = {};
+	struct tuple to = {};
+
+	if (ctx->tc_index == TC_INDEX_TRANSLATED) {
+		ctx->tc_index = 0;
+		return NEXT;
+	}
+	return translate_for_client(ctx, &packet, parse_packet(ctx, ETH_HLEN, &packet), &ct, &to);
 }
 
 SEC("tc") int node_egress(context *ctx)

@@ -13,6 +13,7 @@
 
 #include "pod/departure.h"
 #include "pod/sender.h"
+#include "policy/admit.h"
 #include "tc/translate.h"
 
 LICENSE("Dual BSD/GPL");
@@ -21,40 +22,53 @@ const volatile struct node_config config = {};
 const volatile struct crc32c_powers crc32c_powers = {};
 const volatile struct pod_config pod_config = {};
 
-/* Forwards a packet with ports. */
-INLINE int forward_l4(context *ctx, struct pkt_ctx *pkt)
+/*
+ * Forwards a packet that no network policy is about and that nothing translates, where that is
+ * known at once. Returns NEXT if it needs the complete lookups.
+ */
+INLINE int forward_at_once(context *ctx, struct pkt_ctx *pkt)
 {
 	struct packet *packet = &pkt->packet;
-	__u32 pod;
 	int outcome;
 
-	if (is_plain(packet)) {
-		outcome = deliver_to_pod(ctx, packet);
-		if (outcome == NEXT)
-			outcome = forward_plain(ctx, pkt);
-		if (outcome != NEXT)
-			return outcome;
-	}
-	pod = local_pod_interface(packet->tuple.destination);
-	if (classify_step(ctx, pkt) == V_OK) {
-		enum verdict verdict = decide(ctx, pkt);
+	if (packet->policed || !is_plain(packet))
+		return NEXT;
+	outcome = deliver_to_pod(ctx, packet);
+	return outcome == NEXT && !packet->policed ? forward_plain(ctx, pkt) : outcome;
+}
 
-		if (verdict != V_PASS || pkt->lb.role & ADDRESS_NODE)
-			return translate_packet(ctx, pkt, verdict);
+/*
+ * Forwards a packet of a connection, which is of that kind, to the pod of this node at the
+ * interface `pod`, or to others if that is 0.
+ */
+INLINE int forward_connection(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind, __u32 pod)
+{
+	struct packet *packet = &pkt->packet;
+
+	if (classify_step(ctx, pkt) == V_OK || packet->policed) {
+		enum verdict verdict;
+
+		if (kind != PACKET_L4 && pkt->lb.role && !(pkt->lb.role & ADDRESS_NODE))
+			return handle_service_address(ctx, packet, kind);
+		verdict = decide(ctx, pkt);
+		if (verdict != V_PASS)
+			return end_connection(ctx, pkt, verdict);
+		if (packet->policed && !packet->judged)
+			return drop(ctx, packet, DROP_POLICY_DEFAULT);
+		if (pkt->lb.role & ADDRESS_NODE)
+			return NEXT;
 		/* A load balancer may have ports at the address that no service has. */
 	} else {
 		end_for_direct(packet);
-		if (pod)
-			return send_to_local_pod(ctx, pkt, pod, PACKET_L4);
 	}
-	return route_departure(ctx, pkt, PACKET_L4);
+	return pod && !pkt->lb.role ? send_to_local_pod(ctx, pkt, pod, kind) :
+				      route_departure(ctx, pkt, kind);
 }
 
 /* Forwards a packet without ports, of that kind. */
-INLINE int forward_other(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+INLINE int forward_other(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind, __u32 pod)
 {
 	struct packet *packet = &pkt->packet;
-	__u32 pod = local_pod_interface(packet->tuple.destination);
 	int outcome;
 
 	if (pod)
@@ -89,42 +103,103 @@ SEC("tc") int from_pod(context *ctx)
 	struct packet *packet = &pkt.packet;
 	enum packet_kind kind;
 	enum verdict verdict;
+	int outcome;
+	__u32 pod;
 
 	if (ctx->vlan_present || (!has_link_header(ctx) && restore_link_header(ctx)))
 		return drop(ctx, packet, DROP_L3_PROTOCOL);
+	/* Only programs of the node mark packets that they have decided about. */
+	if (ctx->tc_index == TC_INDEX_TRANSLATED)
+		ctx->tc_index = 0;
 	kind = parse_packet(ctx, ETH_HLEN, packet);
 	verdict = check_sender(ctx, packet, kind);
 	if (verdict != V_OK)
 		return verdict == V_PASS ? NEXT : drop(ctx, packet, verdict);
 	if (kind == PACKET_FRAGMENT && fragment_load_ports(packet))
 		kind = PACKET_L4;
-	return kind == PACKET_L4 ? forward_l4(ctx, &pkt) : forward_other(ctx, &pkt, kind);
+	if (kind == PACKET_L4) {
+		outcome = forward_at_once(ctx, &pkt);
+		if (outcome != NEXT)
+			return outcome;
+	}
+	pod = receiver_interface(packet);
+	if (is_to_link_local(packet) || (packet->policed && !has_connection(kind))) {
+		verdict = packet->policed ? policy_judge_portless(ctx, &pkt, kind) : V_OK;
+		if (kind == PACKET_FRAGMENT && pod_config.kind != POD_NETKIT) {
+			outcome = requeue_fragment(ctx);
+			if (outcome)
+				return outcome;
+		}
+		if (verdict != V_OK)
+			return end_portless(ctx, packet, kind, verdict);
+		if (is_to_link_local(packet))
+			return NEXT;
+	}
+	return kind == PACKET_L4 || (packet->policed && has_connection(kind)) ?
+		       forward_connection(ctx, &pkt, kind, pod) :
+		       forward_other(ctx, &pkt, kind, pod);
 }
 
+/* What the programs know of the pod that a packet goes to. */
+struct receiver {
+	__u32 rates; /* number of its limits, or 0 */
+	__u8 is_policed;
+	__u8 is_destination; /* The packet is for an address of the pod. */
+};
+
 /*
- * Returns the number of the limits of the pod that a packet goes to, or 0. The program of a netkit
- * device sees the index that the pod's end has in the pod's network namespace.
+ * Finds the pod that a packet goes to. The program of a netkit device sees the index that the pod's
+ * end has in the pod's network namespace. Where there are network policies, a pod without an entry
+ * gets nothing, as it may send nothing.
  */
-NOINLINE __u32 rates_of_receiver(context *ctx)
+INLINE void find_receiver(context *ctx, const struct packet *packet, struct receiver *receiver)
 {
-	struct pod_device *device;
+	struct policy_state *state = get_policy_state();
+	struct pod *pod = find_local_pod(packet->tuple.destination);
 
+	receiver->is_policed = state && state->epoch;
 	if (pod_config.kind == POD_NETKIT) {
-		struct packet packet = {};
-		struct pod *pod;
+		if (!pod)
+			return;
+		receiver->is_destination = 1;
+		receiver->rates = pod->rates;
+		receiver->is_policed = has_subject(pod);
+	} else {
+		struct pod_device *device = find_pod_device(ctx->ifindex);
 
-		if (parse_packet(ctx, ETH_HLEN, &packet) == PACKET_OTHER)
-			return 0;
-		pod = find_local_pod(packet.tuple.destination);
-		return pod ? pod->rates : 0;
+		if (!device)
+			return;
+		receiver->is_destination = pod && pod->ifindex == ctx->ifindex;
+		receiver->rates = device->rates;
+		receiver->is_policed = device->has_policy;
 	}
-	device = find_pod_device(ctx->ifindex);
-	return device ? device->rates : 0;
 }
 
 SEC("tc") int to_pod(context *ctx)
 {
-	if (limit_ingress(ctx, rates_of_receiver(ctx)) != V_OK)
+	struct pkt_ctx pkt = {};
+	struct packet *packet = &pkt.packet;
+	struct receiver receiver = {};
+	enum packet_kind kind = parse_packet(ctx, ETH_HLEN, packet);
+	enum verdict verdict;
+
+	find_receiver(ctx, packet, &receiver);
+	if (limit_ingress(ctx, receiver.rates) != V_OK)
 		return drop(ctx, 0, DROP_RATE_LIMITED);
-	return translate_departure(ctx);
+	if (ctx->tc_index == TC_INDEX_TRANSLATED) {
+		ctx->tc_index = 0;
+		return NEXT;
+	}
+	/* Policies know the pod by its addresses. Only the node sends to others, such as multicast.
+	 */
+	if (receiver.is_policed && kind != PACKET_OTHER && !receiver.is_destination)
+		return is_from_node(packet->tuple.source) ? NEXT :
+							    drop(ctx, packet, DROP_POLICY_DEFAULT);
+	if (receiver.is_policed && kind != PACKET_OTHER) {
+		packet->policed = 1;
+		verdict = admit_step(ctx, &pkt, kind);
+		if (verdict != V_OK)
+			return drop(ctx, packet, verdict);
+	}
+	return translate_for_client(ctx, packet, kind, &pkt.ct, &pkt.to);
 }

@@ -13,6 +13,8 @@
 #include "lb/frontend.h"
 #include "lib/fragment.h"
 #include "lib/verdict.h"
+#include "policy/direct.h"
+#include "policy/review.h"
 #include "tunnel/encap.h"
 
 /*
@@ -48,10 +50,24 @@ INLINE enum verdict classify_step(context *ctx, struct pkt_ctx *pkt)
 }
 
 /*
- * Finds the packet's conntrack entry. Returns V_NEW if it has none, V_PASS or a drop reason for a
- * later fragment without an entry.
+ * Has network policies decide about a known connection again if they have changed. XDP delivers to
+ * no pod, so its packets of policed pods pass node_ingress, too.
  */
-INLINE enum verdict conntrack_step(struct pkt_ctx *pkt)
+INLINE enum verdict review_step(context *ctx, struct pkt_ctx *pkt)
+{
+	enum verdict verdict =
+		HOOK_JUDGES ? policy_review(ctx, pkt->ct.index, &pkt->to, &pkt->lb.policy) : V_OK;
+
+	if (verdict == V_OK)
+		pkt->packet.judged = 1;
+	return verdict;
+}
+
+/*
+ * Finds the packet's conntrack entry. Returns V_NEW if it has none, V_PASS or a drop reason for a
+ * later fragment without an entry, or a drop reason if network policies deny the connection by now.
+ */
+INLINE enum verdict conntrack_step(context *ctx, struct pkt_ctx *pkt)
 {
 	struct packet *packet = &pkt->packet;
 	struct ct_result *ct = &pkt->ct;
@@ -59,7 +75,7 @@ INLINE enum verdict conntrack_step(struct pkt_ctx *pkt)
 
 	if (ct->origin == CT_CACHED) {
 		ct->entry = ct_entry_at(ct->index);
-		return V_OK;
+		return review_step(ctx, pkt);
 	}
 	is_known = ct_lookup(ct, &packet->tuple);
 	if (packet->fragment == FRAGMENT_FIRST)
@@ -72,11 +88,14 @@ INLINE enum verdict conntrack_step(struct pkt_ctx *pkt)
 		 */
 		if (is_known && packet->backend && ct->entry->backend_id != packet->backend)
 			is_known = !ct_end(ct->index, ct->entry->state_word);
+	} else if (is_known && starts_connection(packet)) {
+		is_known = !other_side_opens(ct);
 	}
 	if (is_known)
-		return V_OK;
+		return review_step(ctx, pkt);
 	if (packet->fragment == FRAGMENT_LATER)
-		return pkt->lb.role & ADDRESS_NODE ? V_PASS : V_DROP(DROP_FRAGMENT);
+		return pkt->lb.role & ADDRESS_NODE && !packet->policed ? V_PASS :
+									 V_DROP(DROP_FRAGMENT);
 	return V_NEW;
 }
 
@@ -102,14 +121,32 @@ INLINE enum verdict balance_step(context *ctx, struct pkt_ctx *pkt)
 }
 
 /*
+ * Has network policies decide about a new connection. XDP leaves those of policed pods to
+ * node_ingress.
+ */
+INLINE enum verdict judge_step(context *ctx, struct pkt_ctx *pkt)
+{
+	enum verdict verdict = HOOK_JUDGES ? policy_judge(ctx, &pkt->to, &pkt->lb.policy, 1) :
+					     policy_leave(&pkt->to, &pkt->lb.policy);
+
+	if (verdict == V_OK)
+		pkt->packet.judged = 1;
+	return verdict;
+}
+
+/*
  * Creates the conntrack entry of a new connection. If another CPU has just created it, its
- * selection holds.
+ * selection holds. Returns V_PASS for a packet that keeps its addresses and needs no entry.
  */
 INLINE enum verdict create_step(struct pkt_ctx *pkt)
 {
 	struct ct_result *ct = &pkt->ct;
-	enum verdict verdict = ct_create(&pkt->packet, &pkt->to, &pkt->lb, &ct->index);
+	enum verdict verdict;
 
+	if (!pkt->lb.backend && !pkt->lb.snat && !may_start_flow(&pkt->packet) &&
+	    !may_continue_flow(&pkt->packet))
+		return V_PASS;
+	verdict = ct_create(&pkt->packet, &pkt->to, &pkt->lb, &ct->index);
 	ct->is_reply = 0;
 	if (verdict == V_EXISTS)
 		return ct_lookup(ct, &pkt->packet.tuple) ? V_OK : V_DROP(DROP_NO_FLOW);
@@ -119,6 +156,40 @@ INLINE enum verdict create_step(struct pkt_ctx *pkt)
 	ct->entry = ct_entry_at(ct->index);
 	ct->origin = CT_CREATED;
 	return V_OK;
+}
+
+/*
+ * Decides about a new connection of a policed pod that is for no service, and chooses its route.
+ * The destination itself takes the place of a backend. A pod's packet to the outside may get an
+ * SNAT address.
+ */
+INLINE enum verdict direct_step(context *ctx, struct pkt_ctx *pkt)
+{
+	struct packet *packet = &pkt->packet;
+	struct lb_choice *lb = &pkt->lb;
+	enum verdict verdict;
+
+	lb->service = lb->backend = lb->generation = 0;
+	lb->is_counted = 0;
+	pkt->to = packet->tuple;
+	verdict = is_external_interface(ifindex_of(ctx)) ? check_new_packet(ctx, packet) :
+							   check_ip_checksum(ctx, packet);
+	if (verdict == V_OK)
+		verdict = judge_step(ctx, pkt);
+	if (verdict != V_OK)
+		return verdict;
+	__builtin_memset(&pkt->route, 0, sizeof(pkt->route));
+	return direct_verdict(direct_route_lookup(ctx, packet, &pkt->route, lb), &pkt->route);
+}
+
+/*
+ * Returns 1 if a policed pod replies to a client of a service: the packet goes on with the pod's
+ * address, and is translated where it leaves the node.
+ */
+INLINE int is_reply_from_pod(const struct pkt_ctx *pkt)
+{
+	return HOOK_JUDGES && pkt->packet.policed && !pkt->lb.role && pkt->ct.is_reply &&
+	       pkt->ct.entry && pkt->ct.entry->backend_id;
 }
 
 /* Computes the tuple and the route of a packet that leaves in a tunnel. */
@@ -156,6 +227,8 @@ INLINE enum verdict translate_step(context *ctx, struct pkt_ctx *pkt)
 		verdict = ct->origin == CT_CACHED ?
 				  fib_result_to_verdict(&pkt->packet, &pkt->route) :
 				  route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
+		if (HOOK_JUDGES && ct_is_direct(entry, entry->state_word))
+			verdict = direct_verdict(verdict, &pkt->route);
 		if (verdict != V_OK)
 			return verdict;
 	}
@@ -173,16 +246,19 @@ INLINE enum verdict translate_step(context *ctx, struct pkt_ctx *pkt)
  */
 INLINE enum verdict decide(context *ctx, struct pkt_ctx *pkt)
 {
-	enum verdict verdict = conntrack_step(pkt);
+	enum verdict verdict = conntrack_step(ctx, pkt);
 
 	if (verdict == V_NEW) {
-		verdict = balance_step(ctx, pkt);
-		/*
-		 * A network policy decides here: pkt->to is the translated tuple, and no state
-		 * exists yet.
-		 */
+		verdict = pkt->lb.role ? balance_step(ctx, pkt) : V_PASS;
+		/* pkt->to is the translated tuple, and no state exists yet. */
+		if (verdict == V_OK)
+			verdict = judge_step(ctx, pkt);
+		else if (HOOK_JUDGES && verdict == V_PASS && pkt->packet.policed)
+			verdict = direct_step(ctx, pkt);
 		if (verdict == V_OK)
 			verdict = create_step(pkt);
+	} else if (verdict == V_OK && is_reply_from_pod(pkt)) {
+		return V_PASS;
 	}
 	if (verdict == V_OK)
 		verdict = translate_step(ctx, pkt);

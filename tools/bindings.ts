@@ -19,6 +19,7 @@ export function generateBindings(): string {
       'node_config',
       'pod_config',
       'drop_event',
+      'policy_verdict',
       'crc32c_powers',
     ],
     enums: [
@@ -34,6 +35,11 @@ export function generateBindings(): string {
       'source_range',
       'masquerade',
       'node_path',
+      'policy_action',
+      'policy_port_class',
+      'policy_deny_response',
+      'policy_direction',
+      'policy_outcome',
     ],
     header: ['Generated from bpf/abi.h by `npm run generate`; not edited by hand.'],
   });

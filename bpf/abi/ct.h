@@ -2,7 +2,8 @@
 /*
  * The conntrack table: the connections that are translated on the node's interfaces. They are those
  * of clients to services, and those of pods to the world, which are masqueraded: such a connection
- * has no backend but the destination itself, so its frontend and backend are the same. A connection
+ * has no backend but the destination itself, so its frontend and backend are the same. So do those
+ * of pods that network policies select, which keep all addresses. A connection
  * is one entry of `nat_flows`, and its two tuples, one for each direction, are in `nat_index`. The
  * reply tuple is inserted first and thereby reserves the SNAT port. A connection that is tunnelled
  * to another node has its original tuple only, because its replies do not return through this node.
@@ -92,7 +93,8 @@ struct ct_entry {
 	__be16 frontend_port;
 	__be16 backend_port;
 	__be16 source_port; /* the client's port as the backend sees it */
-	__u32 backend_id; /* 0: masqueraded, without a backend; of a free entry: the next free one */
+	/* 0: the destination itself; of a free entry: the next free one */
+	__u32 backend_id;
 	__u32 state_word;
 };
 
@@ -136,7 +138,11 @@ struct ct_window {
 	__u32 policy_epoch; /* policy_state.epoch at the verdict */
 	__u16 egress_rule;  /* the rule that allowed it, plus 1; 0: none */
 	__u16 ingress_rule;
-	__u32 reserved;
+	/*
+	 * 0, or the reason why policies deny the connection by now. Its entry stays for a while, or
+	 * the packets of the other side would seem to begin a new one.
+	 */
+	__u32 denied;
 };
 
 /*

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ct.h"
+#include "policy.h"
 
 /*
  * Map `refusals`: calls of sockets that were rejected, per CPU, by reason. The numbers are Hubble's
@@ -29,7 +30,8 @@ struct service_refusal {
 /* Map `drops`: dropped packets, per CPU, by reason. The numbers are Hubble's drop reasons. */
 enum drop_reason {
 	DROP_INVALID_SOURCE =
-		132,	      /* No packet can have that source address, or arrive here with it. */
+		132, /* No packet can have that source address, or arrive here with it. */
+	DROP_POLICY_DEFAULT = 133, /* Policies isolate the pod, and no rule allows the packet. */
 	DROP_INVALID = 134,   /* A header is truncated or impossible, or its checksum is wrong. */
 	DROP_TOO_LARGE = 136, /* The next link's MTU is smaller; the sender gets an ICMP error. */
 	/* Masquerading does not support this protocol, as it has no port. */
@@ -53,6 +55,7 @@ enum drop_reason {
 	DROP_NO_ROUTE = 169,
 	DROP_TUNNEL = 170,	 /* The packet of a pod would be taken for a tunnel of the node. */
 	DROP_SOURCE_RANGE = 177, /* loadBalancerSourceRanges does not include the client. */
+	DROP_POLICY = 181,	 /* A rule of a policy denies the packet. */
 	DROP_TTL = 196,
 	DROP_RATE_LIMITED = 198, /* The pod sends or receives more than its bandwidth. */
 };
@@ -63,7 +66,9 @@ struct drop_event {
 	enum drop_reason reason;
 	__u32 ifindex;
 	__u32 length; /* of the frame, in bytes */
-	__u32 reserved;
+	/* Of a network policy: the rule that denied the packet, plus 1; 0: none has allowed it. */
+	__u16 rule;
+	enum policy_direction direction : 16; /* the one that denied the packet */
 };
 
 /* Map `flow_events`: per-CPU counters. */

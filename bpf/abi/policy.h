@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include <linux/types.h>
+#include "ct.h"
 
 #define POLICY_WORDS 64
 #define POLICY_RULES (64 * POLICY_WORDS)
@@ -38,8 +38,8 @@ enum policy_action {
 /* Map `policy_rules`, by the rule's number. */
 struct policy_rule {
 	__u64 connections; /* number of connections that the rule has decided, not of packets */
-	__u32 action;	   /* enum policy_action; 0: the number is free */
-	__u32 policy;	   /* a number of the control plane; equal for all rules of a policy */
+	enum policy_action action; /* 0: the number is free */
+	__u32 policy; /* a number of the control plane; equal for all rules of a policy */
 };
 
 enum policy_subject_flags {
@@ -106,8 +106,8 @@ struct policy_state {
 	__u16 network_word;  /* the first word of NetworkPolicies */
 	__u16 baseline_word; /* the first word of the tier Baseline */
 	__u32 keeps_open;    /* 1: open connections are not decided again */
-	__u32 deny_response; /* enum policy_deny_response */
-	__u32 watched;	     /* 1: a reader of policy_verdicts exists */
+	enum policy_deny_response deny_response;
+	__u32 watched; /* 1: a reader of policy_verdicts exists */
 	__u32 reserved[3];
 };
 
@@ -128,9 +128,9 @@ enum policy_outcome {
  */
 struct policy_verdict {
 	struct tuple tuple;
-	__u32 ifindex;	 /* where the packet was seen */
-	__u16 outcome;	 /* enum policy_outcome */
-	__u16 direction; /* enum policy_direction: the one that denied; of an allowed one: 0 */
+	__u32 ifindex; /* where the packet was seen */
+	enum policy_outcome outcome : 16;
+	enum policy_direction direction : 16; /* the one that denied; of an allowed one: 0 */
 	/* The rule in each direction, plus 1; 0: none, as nothing applies or by default. */
 	__u16 egress_rule;
 	__u16 ingress_rule;

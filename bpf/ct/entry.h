@@ -70,9 +70,13 @@ INLINE int ct_is_closed(__u32 state_word)
 	       (state_word & CT_TUNNELLED && state == CT_TCP_CLIENT_FIN);
 }
 
-/* Returns the state of a new entry. */
-INLINE enum ct_state ct_initial_state(__u32 protocol)
+/* Returns the state of a new entry for a packet. */
+INLINE enum ct_state ct_initial_state(const struct packet *packet)
 {
+	__u32 protocol = packet->tuple.protocol;
+
+	if (protocol == IPPROTO_TCP && !starts_connection(packet))
+		return CT_TCP_ESTABLISHED;
 	return protocol == IPPROTO_TCP	? CT_TCP_SYN :
 	       protocol == IPPROTO_UDP	? CT_UDP_UNANSWERED :
 	       protocol == IPPROTO_SCTP ? CT_SCTP_UNANSWERED :
@@ -173,6 +177,14 @@ INLINE __u32 ct_backend_gen(__u32 generation)
 INLINE int ct_is_masqueraded(const struct ct_entry *entry, __u32 state_word)
 {
 	return !entry->backend_id && ct_snat_index(state_word);
+}
+
+/*
+ * Returns 1 if the connection is of a pod that network policies select, and keeps all addresses.
+ */
+INLINE int ct_is_direct(const struct ct_entry *entry, __u32 state_word)
+{
+	return !entry->backend_id && !ct_snat_index(state_word);
 }
 
 /*

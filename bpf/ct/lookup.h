@@ -97,6 +97,9 @@ GLOBAL int ct_end_for_direct(const struct packet *packet)
 	reverse_tuple(&reply, &packet->tuple);
 	if (!ct_lookup(&ct, &reply) || !ct.is_reply)
 		return 0;
+	/* The entry may be of the exchange itself, which network policies have allowed. */
+	if (!ct.entry->backend_id)
+		return 0;
 	state_word = ct.entry->state_word;
 	return ct_is_local(state_word) &&
 	       (packet->tuple.protocol != IPPROTO_TCP || ct_is_closed(state_word)) &&

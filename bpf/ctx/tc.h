@@ -12,6 +12,9 @@ typedef struct __sk_buff context;
 #define NEXT TC_ACT_UNSPEC /* The packet continues with the next program, then with the stack. */
 #define DROP TC_ACT_SHOT
 
+/* Programs of this kind decide by network policies. */
+#define HOOK_JUDGES 1
+
 #define PACKET_HOST 0 /* of <linux/if_packet.h> */
 
 INLINE long load_bytes_by_helper(context *ctx, __u32 offset, void *to, __u32 size)

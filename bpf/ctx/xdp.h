@@ -15,6 +15,9 @@ typedef struct xdp_md context;
 #define NEXT XDP_PASS /* The packet continues with the node's tc programs, then with the stack. */
 #define DROP XDP_DROP
 
+/* Network policies are left to the tc programs. */
+#define HOOK_JUDGES 0
+
 INLINE long load_bytes_by_helper(context *ctx, __u32 offset, void *to, __u32 size)
 {
 	return bpf_xdp_load_bytes(ctx, offset, to, size);

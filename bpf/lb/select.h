@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "lib/verdict.h"
+#include "policy/opinion.h"
 
 /*
  * A client: at a socket the cookie of the network namespace, so that each pod is one client; see
@@ -33,6 +34,7 @@ struct lb_choice {
 	/* index in nat_sources, perhaps with SNAT_TUNNELLED; 0: the client's address is kept */
 	__u8 snat;
 	__u8 role; /* input: the role of the packet's destination, enum address_role */
+	struct policy_opinion policy; /* the verdict of network policies about the connection */
 };
 
 /* The tunnel's local address is in `snat`, and packets keep the client's address. */

@@ -34,12 +34,14 @@
 #define ICMP_DEST_UNREACH 3
 #define ICMP_PORT_UNREACH 3
 #define ICMP_FRAG_NEEDED 4
+#define ICMP_PROHIBITED 13 /* communication administratively prohibited */
 #define ICMP_ECHO_REPLY 0
 #define ICMP_ECHO 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
 #define ICMPV6_DEST_UNREACH 1
 #define ICMPV6_PORT_UNREACH 4
+#define ICMPV6_PROHIBITED 1
 #define ICMPV6_PKT_TOOBIG 2
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY 129
@@ -96,6 +98,10 @@ struct packet {
 	__u8 fragment : 2; /* enum fragment */
 	/* The packet is of a masqueraded connection, of which the stack sees no direction. */
 	__u8 past_stack : 1;
+	/* Network policies select the pod that sends the packet or the one that gets it. */
+	__u8 policed : 1;
+	/* They allow it, or no such pod is concerned. */
+	__u8 judged : 1;
 	__u8 ttl;
 	__u8 tcp_flags;	       /* SCTP: TCP_SYN for an INIT, SCTP_NO_PROGRESS; ICMP_IS_REPLY */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for other protocols */
@@ -314,11 +320,25 @@ INLINE int is_icmp(const struct packet *packet)
 	return packet->tuple.protocol == (packet->ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
-/* Returns 1 if a conntrack entry may be created for the packet. */
+/*
+ * Returns 1 if a conntrack entry may be created for the packet, where translation depends on it: a
+ * connection begins with it.
+ */
 INLINE int may_start_flow(const struct packet *packet)
 {
 	return packet->tuple.protocol == IPPROTO_UDP || starts_connection(packet) ||
 	       (is_icmp(packet) && !(packet->tcp_flags & ICMP_IS_REPLY));
+}
+
+/*
+ * Returns 1 if the packet may be of a connection that is older than the policies of its pod, or
+ * whose entry was lost: it is no answer that needs a request before it.
+ */
+INLINE int may_continue_flow(const struct packet *packet)
+{
+	if (packet->tuple.protocol == IPPROTO_TCP)
+		return (packet->tcp_flags & (TCP_SYN | TCP_RST | TCP_ACK)) == TCP_ACK;
+	return packet->tuple.protocol == IPPROTO_SCTP && !packet->tcp_flags;
 }
 
 /* Computes the tuple of packets in the other direction. */

@@ -7,8 +7,10 @@
 
 #include "deliver.h"
 #include "lib/source.h"
+#include "policy/portless.h"
 #include "steps.h"
 #include "tc/reply.h"
+#include "tc/translate.h"
 
 /*
  * Returns V_OK if a packet is to be delivered to a pod of this node past the stack, V_PASS if the
@@ -31,13 +33,35 @@ GLOBAL enum verdict check_arrival(const struct packet *packet)
  * Delivers a packet with ports that nothing translates to the pod of this node that has its
  * destination. Returns NEXT if there is none, or if the packet needs the complete lookups.
  */
-INLINE int deliver_plain(context *ctx, const struct packet *packet)
+INLINE int deliver_plain(context *ctx, struct packet *packet)
 {
 	enum verdict verdict = is_plain(packet) ? check_arrival(packet) : V_PASS;
 
 	if (verdict == V_PASS)
 		return NEXT;
 	return verdict == V_OK ? deliver_to_pod(ctx, packet) : drop(ctx, packet, verdict);
+}
+
+/*
+ * Notes whether network policies select the pod of this node that an arriving packet is for.
+ * Returns V_OK, or a drop reason if the packet's source is this node or a pod of it: an entry of
+ * the conntrack table could have that source.
+ */
+GLOBAL enum verdict check_policed(struct packet *packet)
+{
+	struct pod *pod;
+
+	if (!packet)
+		return V_DROP(DROP_INVALID);
+	pod = find_local_pod(packet->tuple.destination);
+	if (!pod || !has_subject(pod))
+		return V_OK;
+	packet->policed = 1;
+	return find_local_pod(packet->tuple.source) ||
+			       is_address_of_node(
+				       (const struct address_key *)packet->tuple.source) ?
+		       V_DROP(DROP_INVALID_SOURCE) :
+		       V_OK;
 }
 
 /*
@@ -54,4 +78,16 @@ INLINE int deliver_arrival(context *ctx, struct pkt_ctx *pkt, enum packet_kind k
 		return verdict == V_PASS ? NEXT : drop(ctx, packet, verdict);
 	outcome = translate_for_client(ctx, packet, kind, &pkt->ct, &pkt->to);
 	return outcome == NEXT ? deliver_to_pod(ctx, packet) : outcome;
+}
+
+/* Delivers a packet of that kind, which belongs to no connection, to a policed pod. */
+INLINE int deliver_portless(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+{
+	enum verdict verdict = policy_judge_portless(ctx, pkt, kind);
+	int outcome = kind == PACKET_FRAGMENT ? requeue_fragment(ctx) : 0;
+
+	if (outcome)
+		return outcome;
+	return verdict == V_OK ? deliver_arrival(ctx, pkt, kind) :
+				 end_portless(ctx, &pkt->packet, kind, verdict);
 }

@@ -5,6 +5,7 @@
 #include "lib/drop.h"
 #include "lib/rewrite.h"
 #include "local.h"
+#include "policy/state.h"
 #include "rate.h"
 
 /*
@@ -54,6 +55,9 @@ INLINE int redirect_to_pod(context *ctx, __u32 ifindex, enum pod_kind kind, __u3
 	/* What goes to the device itself passes to_pod, which limits it. */
 	if (to_peer && limit_ingress(ctx, rates) != V_OK)
 		return drop(ctx, 0, DROP_RATE_LIMITED);
+	/* to_pod has nothing to decide or to translate. */
+	if (!to_peer)
+		ctx->tc_index = TC_INDEX_TRANSLATED;
 	/* The pod's own rules could see the mark. A frame out of a tunnel has another type. */
 	ctx->mark = 0;
 	if (ctx->pkt_type != PACKET_HOST)
@@ -63,11 +67,16 @@ INLINE int redirect_to_pod(context *ctx, __u32 ifindex, enum pod_kind kind, __u3
 
 /*
  * Routes a packet to a pod of this node: decrements its TTL and hands it over. The stack does so
- * instead if the packet needs an ICMP error or is to be fragmented. The pod's own link address is
- * the destination, also where a bridge in the pod passes the frame on.
+ * instead if the packet needs an ICMP error or is to be fragmented, and if no network policy has
+ * decided about it, as to_pod then has it. The pod's own link address is the destination, also
+ * where a bridge in the pod passes the frame on.
  */
-INLINE int route_to_local_pod(context *ctx, const struct packet *packet, const struct pod *pod)
+INLINE int route_to_local_pod(context *ctx, struct packet *packet, const struct pod *pod)
 {
+	if (has_subject(pod))
+		packet->policed = 1;
+	if (packet->policed && !packet->judged)
+		return NEXT;
 	if (packet->ttl <= 1 || segment_length(ctx, packet) > pod->mtu)
 		return NEXT;
 	if (route_frame(ctx, packet, pod->mac, (const void *)pod_config.gateway_mac))
@@ -76,7 +85,7 @@ INLINE int route_to_local_pod(context *ctx, const struct packet *packet, const s
 }
 
 /* Routes a packet to the pod of this node that has its destination. */
-NOINLINE int deliver_to_pod(context *ctx, const struct packet *packet)
+NOINLINE int deliver_to_pod(context *ctx, struct packet *packet)
 {
 	struct pod *pod = find_local_pod(packet->tuple.destination);
 

@@ -7,6 +7,7 @@
 
 #include "masquerade.h"
 #include "tc/forward.h"
+#include "tc/kind.h"
 #include "tc/reply.h"
 #include "tc/translate.h"
 
@@ -27,12 +28,30 @@ INLINE int forward_plain(context *ctx, struct pkt_ctx *pkt)
 	return redirect_out(ctx, packet, &pkt->route);
 }
 
-/* Returns the interface of the pod of this node that has an address, or 0. */
-NOINLINE __u32 local_pod_interface(const void *address)
+/*
+ * Returns the interface of the pod of this node that a packet is for, or 0. Notes whether network
+ * policies select the pod.
+ */
+NOINLINE __u32 receiver_interface(struct packet *packet)
 {
-	struct pod *pod = find_local_pod(address);
+	struct pod *pod = find_local_pod(packet->tuple.destination);
 
-	return pod ? pod->ifindex : 0;
+	if (!pod)
+		return 0;
+	if (has_subject(pod))
+		packet->policed = 1;
+	return pod->ifindex;
+}
+
+/*
+ * Sends a packet of a connection as decided, or ends it. The stack reports to the sender that a TTL
+ * is exceeded.
+ */
+INLINE int end_connection(context *ctx, struct pkt_ctx *pkt, enum verdict verdict)
+{
+	if (verdict == V_DROP(DROP_TTL) && pkt->packet.judged && !pkt->lb.role)
+		return NEXT;
+	return translate_packet(ctx, pkt, verdict);
 }
 
 /* Ends a packet that masquerade_step() has not let pass, or sends it. */
@@ -58,7 +77,9 @@ INLINE int end_masqueraded(context *ctx, struct pkt_ctx *pkt, enum packet_kind k
 INLINE int route_departure(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 {
 	struct packet *packet = &pkt->packet;
-	enum verdict verdict = masquerade_step(ctx, pkt, kind);
+	/* A packet with ports that keeps its addresses by now is not masqueraded. */
+	enum verdict verdict =
+		packet->judged && has_connection(kind) ? V_PASS : masquerade_step(ctx, pkt, kind);
 
 	if (verdict != V_PASS)
 		return end_masqueraded(ctx, pkt, kind, verdict);
@@ -66,7 +87,7 @@ INLINE int route_departure(context *ctx, struct pkt_ctx *pkt, enum packet_kind k
 	if (route_lookup(ctx, packet, &packet->tuple, &pkt->route) != V_OK ||
 	    pkt->route.result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return NEXT;
-	if (kind == PACKET_L4 && is_plain(packet))
+	if (kind == PACKET_L4 && !packet->policed && is_plain(packet))
 		flow_cache_insert(ctx, packet, PLAIN_ROUTE, &pkt->route);
 	/* A neighbour that is not resolved yet has no link address; the kernel then writes both. */
 	if (route_frame(ctx, packet, pkt->route.dmac, pkt->route.smac))

@@ -8,41 +8,7 @@
 #pragma once
 
 #include "steps.h"
-
-/* Returns 1 if a destination outside sees an address of this node instead of the pod's. */
-NOINLINE int is_masqueraded(const void *destination)
-{
-	struct range_key key = { .prefix_length = 128 };
-	enum masquerade *choice;
-
-	copy_address(key.address, destination);
-	choice = bpf_map_lookup_elem(&no_masquerade, &key);
-	return choice && *choice == MASQUERADE_ALWAYS;
-}
-
-/*
- * Looks up the route of the first packet of a connection to the outside, and chooses the SNAT
- * address. The route is looked up for the pod's address, as the kernel does where it masquerades.
- * Returns V_PASS if replies would not return through node_ingress. `route` is all zero before.
- */
-GLOBAL enum verdict route_lookup_masquerade(context *ctx, const struct packet *packet,
-					    struct route *route, struct lb_choice *choice)
-{
-	struct bpf_fib_lookup fib = {};
-	enum verdict verdict;
-	int has_source;
-
-	if (!packet || !route || !choice)
-		return V_DROP(DROP_NO_ROUTE);
-	verdict = fib_query(ctx, packet, &packet->tuple, ROUTE_PAST_STACK | ROUTE_SOURCE, &fib,
-			    &has_source, route);
-	if (verdict != V_OK)
-		return verdict;
-	if (route->result == BPF_FIB_LKUP_RET_NOT_FWDED || !is_external_interface(route->ifindex))
-		return V_PASS;
-	choice->snat = snat_index_of_route(packet, &fib, has_source);
-	return choice->snat ? V_OK : V_DROP(DROP_NO_ROUTE);
-}
+#include "tc/kind.h"
 
 /*
  * Decides about a packet with ports that belongs to no connection. An echo reply is about a request
@@ -59,7 +25,9 @@ INLINE enum verdict masquerade_new(context *ctx, struct pkt_ctx *pkt)
 	if (verdict != V_OK)
 		return verdict;
 	pkt->to = packet->tuple;
-	verdict = create_step(pkt);
+	verdict = judge_step(ctx, pkt);
+	if (verdict == V_OK)
+		verdict = create_step(pkt);
 	return verdict == V_OK ? translate_step(ctx, pkt) : verdict;
 }
 
@@ -71,9 +39,8 @@ INLINE enum verdict masquerade_new(context *ctx, struct pkt_ctx *pkt)
  */
 INLINE enum verdict masquerade_step(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 {
-	int has_ports = kind == PACKET_L4 || kind == PACKET_ICMP_ECHO ||
-			kind == PACKET_ICMP_ECHO_REPLY;
-	enum verdict known = has_ports ? conntrack_step(pkt) : V_NEW, verdict;
+	int has_ports = has_connection(kind);
+	enum verdict known = has_ports ? conntrack_step(ctx, pkt) : V_NEW, verdict;
 
 	/* An existing connection keeps its addresses. node_egress translates replies to clients. */
 	if (known == V_OK)

@@ -52,6 +52,12 @@ INLINE int is_link_local(const void *address)
 	return bpf_htonl(*(const __u32 *)address) >> 22 == 0xfe80 >> 6;
 }
 
+/* Returns 1 if the packet is for a host of its link. */
+INLINE int is_to_link_local(const struct packet *packet)
+{
+	return !packet->ipv4 && is_link_local(packet->tuple.destination);
+}
+
 INLINE int is_unspecified(const void *address)
 {
 	const __u32 *words = address;
@@ -130,15 +136,16 @@ INLINE int is_forged_tunnel(const struct packet *packet)
 
 /*
  * Validates and limits what a pod sends, of that kind (enum packet_kind). Returns V_OK for a packet
- * that can be forwarded, V_PASS for what is for the node's stack alone, or the reason for a drop.
+ * that can be forwarded, V_PASS for what hosts exchange on their link, or the reason for a drop.
  */
-GLOBAL enum verdict check_sender(context *ctx, const struct packet *packet, int kind)
+GLOBAL enum verdict check_sender(context *ctx, struct packet *packet, int kind)
 {
 	struct pod_device *device = find_pod_device(ifindex_of(ctx));
 	__u8 type;
 
 	if (!packet || !device || !is_from_mac(ctx, device))
 		return V_DROP(DROP_INVALID_SOURCE);
+	packet->policed = device->has_policy;
 	if (kind == PACKET_OTHER)
 		return frame_ethertype(ctx) == bpf_htons(ETH_P_ARP) ? check_arp(ctx, device) :
 								      V_DROP(DROP_L3_PROTOCOL);
@@ -164,7 +171,5 @@ GLOBAL enum verdict check_sender(context *ctx, const struct packet *packet, int 
 		return V_DROP(DROP_INVALID);
 	if (is_forged_tunnel(packet))
 		return V_DROP(DROP_TUNNEL);
-	return !packet->ipv4 && is_link_local(packet->tuple.destination) ?
-		       V_PASS :
-		       limit_egress(ctx, device->rates, packet);
+	return is_to_link_local(packet) ? V_OK : limit_egress(ctx, device->rates, packet);
 }

@@ -6,6 +6,7 @@
 #include "lib/drop.h"
 #include "lib/icmp.h"
 #include "pod/deliver.h"
+#include "policy/respond.h"
 #include "steps.h"
 #include "tunnel/vxlan.h"
 
@@ -26,7 +27,7 @@ GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict
 		return DROP; /* The node that the packet was tunnelled from replies. */
 	if (service)
 		count_refusal(service, verdict);
-	switch ((__u32)verdict) {
+	switch ((__u32)verdict & DENIED_REASON_MASK) {
 	case DROP_TOO_LARGE:
 		return packet->ipv4 ? reply_icmp_error(ctx, packet, ICMP_DEST_UNREACH,
 						       ICMP_FRAG_NEEDED, mtu) :
@@ -43,6 +44,9 @@ GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict
 		 * repeats it.
 		 */
 		return starts_connection(packet) ? DROP : reply_unreachable(ctx, packet);
+	case DROP_POLICY:
+	case DROP_POLICY_DEFAULT:
+		return policy_respond(ctx, packet);
 	default:
 		return DROP;
 	}
@@ -53,8 +57,11 @@ NOINLINE int redirect_out(context *ctx, const struct packet *packet, const struc
 {
 	struct pod_device *pod = find_pod_device(route->ifindex);
 
-	if (pod)
+	if (pod) {
+		if (pod->has_policy && !packet->judged)
+			return drop(ctx, packet, DROP_POLICY_DEFAULT);
 		return redirect_to_pod(ctx, pod->ifindex, pod->kind, pod->rates);
+	}
 	if (is_tunnel_device(route->ifindex))
 		return send_through_tunnel(ctx, packet);
 	return route->ifindex == ctx->ifindex ? send_back(ctx) : bpf_redirect(route->ifindex, 0);

@@ -89,17 +89,3 @@ INLINE int translate_for_client(context *ctx, struct packet *packet, enum packet
 		return translate_reply(ctx, packet, ct, to);
 	return kind == PACKET_ICMP_ERROR ? translate_icmp_error(ctx, packet, to) : NEXT;
 }
-
-/* Translates what leaves by an interface. */
-INLINE int translate_departure(context *ctx)
-{
-	struct packet packet = {};
-	struct ct_result ct = {};
-	struct tuple to = {};
-
-	if (ctx->tc_index == TC_INDEX_TRANSLATED) {
-		ctx->tc_index = 0;
-		return NEXT;
-	}
-	return translate_for_client(ctx, &packet, parse_packet(ctx, ETH_HLEN, &packet), &ct, &to);
-}

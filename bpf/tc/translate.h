@@ -30,11 +30,24 @@ INLINE int translate_packet(context *ctx, struct pkt_ctx *pkt, enum verdict verd
 	return send_translated(ctx, pkt);
 }
 
+/*
+ * Ends a packet of a policed pod that belongs to no connection and is denied or invalid. No error
+ * is sent about an error.
+ */
+INLINE int end_portless(context *ctx, const struct packet *packet, enum packet_kind kind,
+			enum verdict verdict)
+{
+	return kind == PACKET_PROTOCOL ? reply_to_drop(ctx, packet, verdict, 0, 0) :
+					 drop(ctx, packet, verdict);
+}
+
 /* Translates an ICMP error. Returns V_PASS if it is about no packet that was translated. */
 INLINE enum verdict icmp_error_step(context *ctx, struct pkt_ctx *pkt)
 {
 	enum verdict verdict = icmp_translate_inner(ctx, &pkt->packet, &pkt->to);
 
+	/* An error about a known connection passes. */
+	pkt->packet.judged = verdict != V_PASS;
 	if (verdict == V_TUNNEL)
 		return tunnel_route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
 	return verdict == V_OK ? route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route) : verdict;

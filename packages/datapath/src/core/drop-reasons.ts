@@ -15,6 +15,10 @@ export interface DropReasonEntry {
 /** The type demands an entry for each enumerator of `enum drop_reason` (bpf/include/abi.h). */
 const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: string]>> = {
   [dropReason.invalidSource]: ['INVALID_SOURCE_IP', 'the source address is invalid here'],
+  [dropReason.policyDefault]: [
+    'POLICY_DENIED',
+    'network policies isolate the pod, and none of their rules allows the connection',
+  ],
   [dropReason.invalid]: [
     'INVALID_PACKET_DROPPED',
     'a header is truncated, invalid or has a wrong checksum',
@@ -68,6 +72,7 @@ const table: Readonly<Record<DropReason, readonly [hubbleName: string, text: str
     'DENIED_BY_LB_SRC_RANGE_CHECK',
     'the client is not in loadBalancerSourceRanges',
   ],
+  [dropReason.policy]: ['POLICY_DENY', 'a rule of a network policy denies the connection'],
   [dropReason.ttl]: ['TTL_EXCEEDED', 'the TTL or hop limit is exceeded'],
   [dropReason.rateLimited]: [
     'DROP_RATE_LIMITED',

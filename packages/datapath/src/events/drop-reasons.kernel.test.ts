@@ -16,7 +16,7 @@ import { dropReasonText } from '../core/drop-reasons.ts';
 import { dropReason } from '../generated/abi.ts';
 import { defaultNat } from '../nat/flow-options.ts';
 
-/** Reasons that only pod interfaces have; pods/ has their tests. */
+/** Reasons that only pods have; pods/ and policy/ have their tests. */
 const podReasons = [
   'horizon',
   'rateLimited',
@@ -24,6 +24,8 @@ const podReasons = [
   'l3Protocol',
   'multicast',
   'tunnel',
+  'policy',
+  'policyDefault',
 ] as const;
 type Reason = Exclude<keyof typeof dropReason, (typeof podReasons)[number]>;
 

@@ -2,7 +2,7 @@ import { type Bpf, type BpfMap, RingBuffer } from '@heddle/ebpf';
 import { formatIp } from '@heddle/sys';
 import { dropReasonText, type ReasonCount, reasonCounts } from '../core/drop-reasons.ts';
 import { protocolText } from '../core/protocols.ts';
-import { decodeDropEvent, refusalReason } from '../generated/abi.ts';
+import { decodeDropEvent, dropReason, policyDirection, refusalReason } from '../generated/abi.ts';
 
 /** A packet that was dropped. Ports in host order, 0 where the protocol has none. */
 export interface DropNotice {
@@ -15,6 +15,15 @@ export interface DropNotice {
   readonly destinationPort: number;
   /** Bytes of the frame. */
   readonly length: number;
+  /** Set if network policies deny the packet. */
+  readonly policy?: DenyingPolicy;
+}
+
+/** The direction and the rule by which network policies deny a packet. */
+export interface DenyingPolicy {
+  readonly direction: 'egress' | 'ingress';
+  /** The number of the rule in `policy_rules`, or undefined if no rule allows the packet. */
+  readonly rule: number | undefined;
 }
 
 /** The objects that count and observe drops. */
@@ -76,7 +85,12 @@ export class Drops implements Disposable {
 }
 
 function readDrop(record: Uint8Array): DropNotice {
-  const { tuple, reason, ifindex, length } = decodeDropEvent(record);
+  const { tuple, reason, ifindex, length, rule, direction } = decodeDropEvent(record);
+  const isDenied = reason === dropReason.policy || reason === dropReason.policyDefault;
+  const policy: DenyingPolicy = {
+    direction: direction === policyDirection.ingress ? 'ingress' : 'egress',
+    rule: rule === 0 ? undefined : rule - 1,
+  };
   return {
     reason: dropReasonText(reason),
     ifindex,
@@ -86,5 +100,6 @@ function readDrop(record: Uint8Array): DropNotice {
     destination: formatIp(tuple.destination),
     destinationPort: tuple.destinationPort,
     length,
+    ...(isDenied && { policy }),
   };
 }

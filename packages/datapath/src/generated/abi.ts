@@ -565,7 +565,7 @@ export interface CtWindow {
   readonly policyEpoch: number;
   readonly egressRule: number;
   readonly ingressRule: number;
-  readonly reserved: number;
+  readonly denied: number;
 }
 
 export const ctWindowSize = 32;
@@ -580,7 +580,7 @@ export const ctWindowCodec = {
     policyEpoch: 20,
     egressRule: 24,
     ingressRule: 26,
-    reserved: 28,
+    denied: 28,
   },
   encode: encodeCtWindow,
   decode: decodeCtWindow,
@@ -603,7 +603,7 @@ export function encodeCtWindow(value: CtWindow, into: Uint8Array, offset = 0): v
   view.setUint32(20, value.policyEpoch, true);
   view.setUint16(24, value.egressRule, true);
   view.setUint16(26, value.ingressRule, true);
-  view.setUint32(28, value.reserved, true);
+  view.setUint32(28, value.denied, true);
 }
 
 export function decodeCtWindow(bytes: Uint8Array, offset = 0): CtWindow {
@@ -616,7 +616,7 @@ export function decodeCtWindow(bytes: Uint8Array, offset = 0): CtWindow {
     policyEpoch: view.getUint32(20, true),
     egressRule: view.getUint16(24, true),
     ingressRule: view.getUint16(26, true),
-    reserved: view.getUint32(28, true),
+    denied: view.getUint32(28, true),
   };
 }
 
@@ -626,7 +626,8 @@ export interface DropEvent {
   readonly reason: DropReason;
   readonly ifindex: number;
   readonly length: number;
-  readonly reserved: number;
+  readonly rule: number;
+  readonly direction: PolicyDirection;
 }
 
 export const dropEventSize = 56;
@@ -638,7 +639,8 @@ export const dropEventCodec = {
     reason: 40,
     ifindex: 44,
     length: 48,
-    reserved: 52,
+    rule: 52,
+    direction: 54,
   },
   encode: encodeDropEvent,
   decode: decodeDropEvent,
@@ -650,7 +652,8 @@ export function encodeDropEvent(value: DropEvent, into: Uint8Array, offset = 0):
   view.setUint32(40, value.reason, true);
   view.setUint32(44, value.ifindex, true);
   view.setUint32(48, value.length, true);
-  view.setUint32(52, value.reserved, true);
+  view.setUint16(52, value.rule, true);
+  view.setUint16(54, value.direction, true);
 }
 
 export function decodeDropEvent(bytes: Uint8Array, offset = 0): DropEvent {
@@ -660,13 +663,15 @@ export function decodeDropEvent(bytes: Uint8Array, offset = 0): DropEvent {
     reason: view.getUint32(40, true) as DropReason,
     ifindex: view.getUint32(44, true),
     length: view.getUint32(48, true),
-    reserved: view.getUint32(52, true),
+    rule: view.getUint16(52, true),
+    direction: view.getUint16(54, true) as PolicyDirection,
   };
 }
 
 /** enum drop_reason */
 export const dropReason = {
   invalidSource: 132,
+  policyDefault: 133,
   invalid: 134,
   tooLarge: 136,
   masqueradeProtocol: 137,
@@ -686,6 +691,7 @@ export const dropReason = {
   noRoute: 169,
   tunnel: 170,
   sourceRange: 177,
+  policy: 181,
   ttl: 196,
   rateLimited: 198,
 } as const;
@@ -1404,10 +1410,51 @@ export function decodePodRates(bytes: Uint8Array, offset = 0): PodRates {
   };
 }
 
+/** enum policy_action */
+export const policyAction = {
+  allow: 1,
+  deny: 2,
+  pass: 3,
+} as const;
+export type PolicyAction = (typeof policyAction)[keyof typeof policyAction];
+
+/** enum policy_deny_response */
+export const policyDenyResponse = {
+  silent: 0,
+  icmp: 1,
+  reset: 2,
+} as const;
+export type PolicyDenyResponse = (typeof policyDenyResponse)[keyof typeof policyDenyResponse];
+
+/** enum policy_direction */
+export const policyDirection = {
+  egress: 0,
+  ingress: 1,
+} as const;
+export type PolicyDirection = (typeof policyDirection)[keyof typeof policyDirection];
+
+/** enum policy_outcome */
+export const policyOutcome = {
+  allowed: 1,
+  denied: 2,
+  wouldDeny: 3,
+} as const;
+export type PolicyOutcome = (typeof policyOutcome)[keyof typeof policyOutcome];
+
+/** enum policy_port_class */
+export const policyPortClass = {
+  other: 0,
+  tcp: 1,
+  udp: 2,
+  sctp: 3,
+  first: 4,
+} as const;
+export type PolicyPortClass = (typeof policyPortClass)[keyof typeof policyPortClass];
+
 /** struct policy_rule */
 export interface PolicyRule {
   readonly connections: bigint;
-  readonly action: number;
+  readonly action: PolicyAction;
   readonly policy: number;
 }
 
@@ -1435,7 +1482,7 @@ export function decodePolicyRule(bytes: Uint8Array, offset = 0): PolicyRule {
   const view = viewOf(bytes, offset, 16);
   return {
     connections: view.getBigUint64(0, true),
-    action: view.getUint32(8, true),
+    action: view.getUint32(8, true) as PolicyAction,
     policy: view.getUint32(12, true),
   };
 }
@@ -1446,7 +1493,7 @@ export interface PolicyState {
   readonly networkWord: number;
   readonly baselineWord: number;
   readonly keepsOpen: number;
-  readonly denyResponse: number;
+  readonly denyResponse: PolicyDenyResponse;
   readonly watched: number;
   readonly reserved: readonly number[];
 }
@@ -1489,7 +1536,7 @@ export function decodePolicyState(bytes: Uint8Array, offset = 0): PolicyState {
     networkWord: view.getUint16(4, true),
     baselineWord: view.getUint16(6, true),
     keepsOpen: view.getUint32(8, true),
-    denyResponse: view.getUint32(12, true),
+    denyResponse: view.getUint32(12, true) as PolicyDenyResponse,
     watched: view.getUint32(16, true),
     reserved: Array.from({ length: 3 }, (_, i) => view.getUint32(20 + i * 4, true)),
   };
@@ -1571,6 +1618,58 @@ export function decodePolicyVector(bytes: Uint8Array, offset = 0): PolicyVector 
   return {
     summary: view.getBigUint64(0, true),
     words: Array.from({ length: 64 }, (_, i) => view.getBigUint64(8 + i * 8, true)),
+  };
+}
+
+/** struct policy_verdict */
+export interface PolicyVerdict {
+  readonly tuple: Tuple;
+  readonly ifindex: number;
+  readonly outcome: PolicyOutcome;
+  readonly direction: PolicyDirection;
+  readonly egressRule: number;
+  readonly ingressRule: number;
+  readonly subject: number;
+}
+
+export const policyVerdictSize = 56;
+
+export const policyVerdictCodec = {
+  size: 56,
+  offsets: {
+    tuple: 0,
+    ifindex: 40,
+    outcome: 44,
+    direction: 46,
+    egressRule: 48,
+    ingressRule: 50,
+    subject: 52,
+  },
+  encode: encodePolicyVerdict,
+  decode: decodePolicyVerdict,
+} as const;
+
+export function encodePolicyVerdict(value: PolicyVerdict, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 56);
+  encodeTuple(value.tuple, into, offset);
+  view.setUint32(40, value.ifindex, true);
+  view.setUint16(44, value.outcome, true);
+  view.setUint16(46, value.direction, true);
+  view.setUint16(48, value.egressRule, true);
+  view.setUint16(50, value.ingressRule, true);
+  view.setUint32(52, value.subject, true);
+}
+
+export function decodePolicyVerdict(bytes: Uint8Array, offset = 0): PolicyVerdict {
+  const view = viewOf(bytes, offset, 56);
+  return {
+    tuple: decodeTuple(bytes, offset),
+    ifindex: view.getUint32(40, true),
+    outcome: view.getUint16(44, true) as PolicyOutcome,
+    direction: view.getUint16(46, true) as PolicyDirection,
+    egressRule: view.getUint16(48, true),
+    ingressRule: view.getUint16(50, true),
+    subject: view.getUint32(52, true),
   };
 }
 
