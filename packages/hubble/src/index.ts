@@ -1,5 +1,23 @@
 export { FilterError } from './filters/errors.ts';
 export { type FlowMatch, flowMatch } from './filters/filters.ts';
+export { identityOf, reservedIdentity } from './flows/identity.ts';
+export { type FlowNode, flowMessage, responseJson } from './flows/message.ts';
+export {
+  type Decision,
+  type DnsRecord,
+  eventType,
+  type FlowRecord,
+  ipProtocol,
+  type Names,
+  type Party,
+  party,
+  tcpFlag,
+} from './flows/record.ts';
+export { FlowRing, type Loss } from './flows/ring.ts';
+export type { FlowSource } from './flows/source.ts';
+export { FlowObserver, type ObserverOptions } from './observer/observer.ts';
+export { PeerList, type PeerNode } from './observer/peers.ts';
+export { readFlows } from './observer/read-flows.ts';
 export { HealthState, observerHealthName } from './server/health.ts';
 export { type Listen, listenText, RpcServer, type ServerOptions } from './server/server.ts';
 export type { TlsFiles } from './server/tls-files.ts';

@@ -3,6 +3,7 @@ import {
   type Health,
   HealthCheckResponse_ServingStatus,
 } from '../generated/grpc/health/v1/health_pb.js';
+import { Waiting } from '../waiting.ts';
 
 /** The name by which Hubble's clients ask for the health of an observer. */
 export const observerHealthName = 'hubble.server.Observer';
@@ -12,7 +13,7 @@ const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingSta
 /** The state of the services of a server, for gRPC's health protocol. */
 export class HealthState {
   readonly #names: ReadonlySet<string>;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Waiting();
   #isServing = true;
 
   /** `names` are the services; the server as a whole has the empty name. */
@@ -24,7 +25,7 @@ export class HealthState {
   set(isServing: boolean): void {
     if (isServing === this.#isServing) return;
     this.#isServing = isServing;
-    for (const wake of [...this.#waiting]) wake();
+    this.#waiting.wake();
   }
 
   /** Returns the state of a service. */
@@ -35,16 +36,7 @@ export class HealthState {
 
   /** Resolves at the next change, or when `signal` aborts. */
   changed(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#waiting.delete(done);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      if (signal.aborted) return resolve();
-      this.#waiting.add(done);
-      signal.addEventListener('abort', done);
-    });
+    return this.#waiting.changed(signal);
   }
 }
 

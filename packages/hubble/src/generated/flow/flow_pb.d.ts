@@ -264,6 +264,11 @@ export declare type Flow = Message<"flow.Flow"> & {
    * @generated from field: google.protobuf.Any extensions = 150000;
    */
   extensions?: Any | undefined;
+
+  /**
+   * @generated from field: flow.HeddleDetail heddle = 400000000;
+   */
+  heddle?: HeddleDetail | undefined;
 };
 
 /**
@@ -271,6 +276,136 @@ export declare type Flow = Message<"flow.Flow"> & {
  * Use `create(FlowSchema)` to create a new message.
  */
 export declare const FlowSchema: GenMessage<Flow>;
+
+/**
+ * Facts that Hubble's API has no field for. Other clients skip them as an unknown field.
+ *
+ * @generated from message flow.HeddleDetail
+ */
+export declare type HeddleDetail = Message<"flow.HeddleDetail"> & {
+  /**
+   * Bytes and packets since the previous flow of the same connection and direction.
+   *
+   * @generated from field: uint64 bytes = 1;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 packets = 2;
+   */
+  packets: bigint;
+
+  /**
+   * The start of the connection, if it is known.
+   *
+   * @generated from field: google.protobuf.Timestamp started = 3;
+   */
+  started?: Timestamp | undefined;
+
+  /**
+   * The address and port that the client asked for, if a service was translated.
+   *
+   * @generated from field: string frontend = 4;
+   */
+  frontend: string;
+
+  /**
+   * @generated from field: uint32 frontend_port = 5;
+   */
+  frontendPort: number;
+
+  /**
+   * @generated from field: repeated flow.PolicyDecision decisions = 6;
+   */
+  decisions: PolicyDecision[];
+};
+
+/**
+ * Describes the message flow.HeddleDetail.
+ * Use `create(HeddleDetailSchema)` to create a new message.
+ */
+export declare const HeddleDetailSchema: GenMessage<HeddleDetail>;
+
+/**
+ * A rule or a policy that has to do with the verdict.
+ *
+ * @generated from message flow.PolicyDecision
+ */
+export declare type PolicyDecision = Message<"flow.PolicyDecision"> & {
+  /**
+   * @generated from field: flow.PolicyDecision.Relation relation = 1;
+   */
+  relation: PolicyDecision_Relation;
+
+  /**
+   * @generated from field: flow.TrafficDirection direction = 2;
+   */
+  direction: TrafficDirection;
+
+  /**
+   * @generated from field: flow.Verdict verdict = 3;
+   */
+  verdict: Verdict;
+
+  /**
+   * @generated from field: flow.Policy policy = 4;
+   */
+  policy?: Policy | undefined;
+
+  /**
+   * The number of the rule in the policy's list of this direction, from 1; 0 for the policy as a whole.
+   *
+   * @generated from field: uint32 rule = 5;
+   */
+  rule: number;
+
+  /**
+   * @generated from field: string rule_name = 6;
+   */
+  ruleName: string;
+};
+
+/**
+ * Describes the message flow.PolicyDecision.
+ * Use `create(PolicyDecisionSchema)` to create a new message.
+ */
+export declare const PolicyDecisionSchema: GenMessage<PolicyDecision>;
+
+/**
+ * @generated from enum flow.PolicyDecision.Relation
+ */
+export enum PolicyDecision_Relation {
+  /**
+   * @generated from enum value: UNKNOWN_RELATION = 0;
+   */
+  UNKNOWN_RELATION = 0,
+
+  /**
+   * The rule allows or denies the flow.
+   *
+   * @generated from enum value: DECIDES = 1;
+   */
+  DECIDES = 1,
+
+  /**
+   * The policy isolates the pod, and none of its rules allows the flow.
+   *
+   * @generated from enum value: ISOLATES = 2;
+   */
+  ISOLATES = 2,
+
+  /**
+   * The rule would allow the flow if one property of it were different.
+   *
+   * @generated from enum value: NEAREST = 3;
+   */
+  NEAREST = 3,
+}
+
+/**
+ * Describes the enum flow.PolicyDecision.Relation.
+ */
+export declare const PolicyDecision_RelationSchema: GenEnum<PolicyDecision_Relation>;
 
 /**
  * The software that reported a flow.
