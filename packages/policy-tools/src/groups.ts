@@ -69,7 +69,7 @@ export function groupPods(world: PolicyWorld, pods: Iterable<PodRecord>): readon
 }
 
 /** Returns the name that pods have in common: that of their workload, or the beginning of their names. */
-function commonName(pods: readonly PodRecord[]): string {
+export function commonName(pods: readonly PodRecord[]): string {
   if (pods.length === 1) return pods[0]!.name;
   const names = [...new Set(pods.map(workloadName))];
   const [first] = names;

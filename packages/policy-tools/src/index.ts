@@ -1,6 +1,7 @@
 export { type CheckedPolicy, type CheckedRule, checkPolicy } from './check/check.ts';
 export type { Finding, FindingCode, Severity } from './check/finding.ts';
 export { ClusterObjects, shownAddress, type ToolRecord, toolKinds } from './cluster.ts';
+export { diffFlows, diffPairs, type FlowChange, type FlowDiff, type PairChange } from './diff.ts';
 export { type End, endsOf, fullName, type Target, ToolError, targetsOf } from './ends.ts';
 export {
   type ExplainRequest,
@@ -9,10 +10,13 @@ export {
   type ShownDirection,
   type ShownRule,
 } from './explain.ts';
+export { type Flow, judgeFlow } from './flows.ts';
 export { groupPods, type PodGroup, workloadLabels, workloadName } from './groups.ts';
 export { type Matrix, type MatrixCell, type MatrixPort, matrixCsv, matrixOf } from './matrix.ts';
 export { type AllowedPorts, allowedPorts, allowedText } from './ports.ts';
 export { type RawRemarks, rawRemarks } from './raw-remarks.ts';
+export { type Suggestion, type SuggestRequest, suggestPolicies } from './suggest.ts';
+export { type TenantRequest, tenantPolicies, tenantValues } from './tenants.ts';
 export {
   type AnyProtocol,
   counted,
@@ -21,3 +25,4 @@ export {
   questionPortText,
   ruleName,
 } from './texts.ts';
+export { type YamlComment, yamlOf } from './yaml.ts';

@@ -1,6 +1,7 @@
 import type { MatrixPort } from '@heddle/policy-tools';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { appended, outputOption, port, withExamples } from './options.ts';
+import { wholeNumber } from '../setting-options.ts';
+import { appended, outputOption, port, socketOption, withExamples } from './options.ts';
 
 const protocols = ['tcp', 'udp', 'sctp', 'icmp'];
 
@@ -29,6 +30,9 @@ export function addPolicies(program: Command): void {
   addCheck(policy);
   addExplain(policy);
   addMatrix(policy);
+  addDiff(policy);
+  addSuggest(policy);
+  addTenants(policy);
 }
 
 function addCheck(policy: Command): void {
@@ -92,4 +96,80 @@ function addMatrix(policy: Command): void {
     'heddle policy matrix --port TCP/5432 --namespace shop --objects examples/policy',
     'heddle policy matrix --port UDP/53 --objects examples/policy -o csv',
   );
+}
+
+const flowsText =
+  'connections: live for those of the agent, a dump, or a file that heddle flow list -o json has printed';
+
+function addDiff(policy: Command): void {
+  withExamples(
+    policy
+      .command('diff')
+      .description('show which connections would change their verdict if policies were applied')
+      .requiredOption('--apply <path>', 'file or folder of manifests with the policies')
+      .option('--delete', 'the policies would be deleted instead')
+      .option('--flows <source>', `${flowsText} (default: all pairs of pods)`)
+      .addOption(objectsOption().makeOptionMandatory())
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('../commands/policy/diff.ts')).policyDiff(options)),
+    'heddle policy diff --apply examples/policy-change/isolate.yaml --objects examples/policy',
+    'heddle policy diff --apply examples/policy/policies.yaml --delete --objects examples/policy',
+    'heddle policy diff --apply examples/policy-change/isolate.yaml --flows examples/policy-change/flows.json --objects examples/policy -o json',
+  );
+}
+
+function addSuggest(policy: Command): void {
+  withExamples(
+    policy
+      .command('suggest')
+      .description('write NetworkPolicies that allow the connections that were seen, and no others')
+      .requiredOption('--from-flows <source>', flowsText)
+      .requiredOption('-n, --namespace <name>', 'namespace of the policies')
+      .addOption(
+        new Option('--direction <direction>', 'only one direction').choices(['ingress', 'egress']),
+      )
+      .option('--no-dns', 'add no rule for DNS where none was seen')
+      .addOption(objectsOption().makeOptionMandatory())
+      .addOption(socketOption())
+      .addOption(yamlOption())
+      .action(async (options) =>
+        (await import('../commands/policy/suggest.ts')).policySuggest(options),
+      ),
+    'heddle policy suggest --from-flows examples/policy-change/flows.json --namespace shop --objects examples/policy/objects.yaml',
+  );
+}
+
+function addTenants(policy: Command): void {
+  withExamples(
+    policy
+      .command('tenants')
+      .description('print ClusterNetworkPolicies that isolate namespaces by the value of a label')
+      .requiredOption('--label <key>', 'label of the namespaces, such as team')
+      .option('--values <list>', 'its values, with commas between', commaList)
+      .option('--allow-dns', 'let all tenants reach the DNS servers of the cluster')
+      .option(
+        '--shared <list>',
+        'namespaces that all tenants may use, with commas between',
+        commaList,
+      )
+      .option('--allow-unlabelled', 'do not isolate tenants from namespaces without the label')
+      .option('--priority <number>', 'priority in the tier Admin, 0 to 999', wholeNumber, 100)
+      .addOption(objectsOption().conflicts('values'))
+      .addOption(yamlOption())
+      .action(async (options) =>
+        (await import('../commands/policy/tenants.ts')).policyTenants(options),
+      ),
+    'heddle policy tenants --label team --values a,b --allow-dns',
+    'heddle policy tenants --label team --allow-dns --shared ingress-nginx --objects examples/policy',
+  );
+}
+
+const yamlOption = () =>
+  new Option('-o, --output <format>', 'output format').choices(['yaml', 'json']).default('yaml');
+
+function commaList(text: string): string[] {
+  const items = text.split(',').map((each) => each.trim());
+  if (items.includes('')) throw new InvalidArgumentError('It must be names with commas between.');
+  return items;
 }

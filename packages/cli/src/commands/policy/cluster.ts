@@ -9,7 +9,9 @@ export interface ClusterOptions {
 }
 
 /** Returns the objects of the cluster. Throws Failure. */
-export async function openCluster({ objects }: ClusterOptions): Promise<ClusterObjects> {
+export async function openCluster({
+  objects,
+}: Pick<ClusterOptions, 'objects'>): Promise<ClusterObjects> {
   const { changes, problems } = readManifests(objects, 'read objects');
   for (const { file, line, message } of problems) {
     process.stderr.write(`heddle: ${file}:${line}: ${message}\n`);

@@ -10,7 +10,7 @@ interface Options extends ClusterOptions {
 }
 
 /** The most pairs of groups of pods: beyond them, a table is no help and takes minutes. */
-const mostPairs = 250_000;
+export const mostPairs = 250_000;
 
 /** `heddle policy matrix`: who may connect to whom. */
 export async function policyMatrix({ port, namespace, output, ...source }: Options): Promise<void> {

@@ -172,3 +172,88 @@ describe('heddle policy matrix', () => {
     );
   });
 });
+
+describe('heddle policy diff, suggest and tenants', () => {
+  const change = 'examples/policy-change';
+  const objects = ['--objects', example];
+
+  it('policy diff compares all pairs of pods, or the connections of a file', async () => {
+    const pairs = await run('diff', '--apply', `${change}/isolate.yaml`, ...objects);
+    assert.match(pairs, /^shop\/front \(2 pods\) +shop\/api-1 +TCP\/9000 +none$/m);
+    assert.match(pairs, /^lab\/job-1 +shop\/db-0 +none +TCP\/5432$/m);
+    const flows = ['--flows', `${change}/flows.json`, ...objects];
+    const denied = await run('diff', '--apply', `${change}/isolate.yaml`, ...flows);
+    assert.match(
+      denied,
+      /^denied +pod shop\/front-1 +pod shop\/api-1 +TCP\/9000 +1 +NetworkPolicy shop\/api isolates/m,
+    );
+    assert.match(denied, /^2 connections of 4 would change their verdicts$/m);
+    const deleted = JSON.parse(
+      await run('diff', '--apply', `${example}/policies.yaml`, '--delete', ...flows, '-o', 'json'),
+    );
+    assert.deepEqual(deleted, { connections: 4, changes: [] });
+  });
+
+  it('policy diff reports manifests and files of connections that it cannot use', async () => {
+    const failed = async (...args: string[]) => {
+      const { code, stderr } = await heddle(['policy', 'diff', ...args, ...objects]);
+      assert.equal(code, 1);
+      return stderr;
+    };
+    assert.match(
+      await failed('--apply', `${example}/objects.yaml`),
+      /^heddle: read policies \S+: it has no NetworkPolicy and no ClusterNetworkPolicy\n$/,
+    );
+    const flows = join(folder, 'flows.json');
+    writeFileSync(flows, '{"flows": [{"protocol": "TCP"}]}');
+    assert.match(
+      await failed('--apply', `${change}/isolate.yaml`, '--flows', flows),
+      /^heddle: read flows \S+: flows\[0\] has no client \(it must be what heddle flow list -o json prints\)\n$/,
+    );
+  });
+
+  it('policy suggest writes policies that policy check accepts and that allow what was seen', async () => {
+    const { code, stdout, stderr } = await heddle([
+      ...['policy', 'suggest', '--from-flows', `${change}/flows.json`, '-n', 'shop'],
+      ...['--objects', `${example}/objects.yaml`],
+    ]);
+    assert.deepEqual([code, stderr], [0, '']);
+    const file = join(folder, 'suggested.yaml');
+    writeFileSync(file, stdout);
+    const only = ['--objects', `${example}/objects.yaml`];
+    const checked = await run('check', file, ...only, '--strict');
+    assert.match(checked, /valid: 3 policies, 0 errors, 0 warnings/);
+    const diff = await run('diff', '--apply', file, '--flows', `${change}/flows.json`, ...only);
+    assert.match(diff, /^0 connections of 4 would change/);
+    const none = await heddle([
+      ...[
+        'policy',
+        'suggest',
+        '--from-flows',
+        `${change}/flows.json`,
+        '-n',
+        'kube-system',
+        ...objects,
+      ],
+    ]);
+    assert.equal(none.code, 1);
+    assert.match(none.stderr, /none of the 4 connections is of a pod of namespace kube-system/);
+  });
+
+  it('policy tenants prints policies that isolate the namespaces of the example', async () => {
+    const yaml = await run('tenants', '--label', 'team', '--allow-dns', ...objects);
+    const file = join(folder, 'tenants.yaml');
+    writeFileSync(file, yaml);
+    const checked = await run('check', file, '--objects', `${example}/objects.yaml`, '--strict');
+    assert.match(checked, /valid: 3 policies, 0 errors, 0 warnings/);
+    assert.equal(yaml, await run('tenants', '--label', 'team', '--allow-dns', '--values', 'a,b'));
+    const { code, stderr } = await heddle(['policy', 'tenants', '--label', 'team']);
+    assert.deepEqual(
+      [code, stderr.split('\n')[0]],
+      [
+        2,
+        'heddle: find tenants: give the values of the label with --values, or the namespaces with --objects',
+      ],
+    );
+  });
+});
