@@ -13,6 +13,7 @@ import {
   type LabOptions,
   type LabPod,
   type PodName,
+  type PodPlugin,
 } from '@heddle/lab';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
@@ -93,12 +94,25 @@ export class NodeNetworkLab implements Disposable {
     this.#write();
   }
 
-  /** Adds a pod by the CNI plug-in that the node's agent has installed, with the name of a Pod object if given. */
-  async addPod(node: LabNode, name?: PodName): Promise<LabPod> {
+  /**
+   * Adds a pod by the CNI plug-in that the node's agent has installed, with the name of a Pod object if given. `before`
+   * gets the pod while it has loopback only.
+   */
+  async addPod(
+    node: LabNode,
+    name?: PodName,
+    before: (pod: LabPod) => void = () => {},
+  ): Promise<LabPod> {
     const plugin = this.#plugin(node, name);
-    const path = plugin.path;
-    await this.until('the plug-in to be installed', async () => existsSync(path));
-    return this.lab.addPodBy(plugin, node, name && `${name.namespace}-${name.name}`);
+    await this.until('the plug-in to be installed', async () => existsSync(plugin.path));
+    const watched: PodPlugin = {
+      add: (pod) => {
+        before(pod);
+        return plugin.add(pod);
+      },
+      remove: (pod) => plugin.remove(pod),
+    };
+    return this.lab.addPodBy(watched, node, name && `${name.namespace}-${name.name}`);
   }
 
   /** Removes a pod that `addPod` has added. */

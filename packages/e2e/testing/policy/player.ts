@@ -1,11 +1,12 @@
 import type { ManifestObject } from '../node-network-lab.ts';
+import type { CaseLab } from './case-lab.ts';
 import {
   type ExpectedProbe,
   formatTable,
   type PolicyCase,
   type PolicyStep,
 } from './policy-case.ts';
-import { namespaceObject, type PodSpec, type PolicyLab, podKey } from './policy-lab.ts';
+import { namespaceObject, type PodSpec, podKey } from './policy-lab.ts';
 import { type Outcome, type Probe, type ProbeHost, Prober, type ServedPorts } from './prober.ts';
 
 /** A probe with a wrong outcome. */
@@ -35,14 +36,14 @@ const familyNames = ['IPv4', 'IPv6'] as const;
 
 /** Plays cases in a lab: it changes objects, waits until the nodes have programmed them, and sends packets. */
 export class CasePlayer implements Disposable {
-  readonly #lab: PolicyLab;
+  readonly #lab: CaseLab;
   readonly #prober: Prober;
   readonly #ports: ServedPorts;
   readonly #hosts = new Map<string, ProbeHost>();
   readonly #namespaces = new Map<string, string>();
   #policies: readonly ManifestObject[] = [];
 
-  constructor(lab: PolicyLab, ports: ServedPorts) {
+  constructor(lab: CaseLab, ports: ServedPorts) {
     this.#lab = lab;
     this.#ports = ports;
     this.#prober = new Prober(lab.platform);

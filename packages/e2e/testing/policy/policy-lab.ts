@@ -42,6 +42,8 @@ export class PolicyLab extends NodeNetworkLab {
   readonly #bpf: LinuxBpf;
   readonly #pods = new Map<string, { spec: PodSpec; readonly host: LabPod | LabNode }>();
   #revision = 0;
+  /** Runs after `apply` has written a change, while the agents read it. */
+  afterChange: () => Promise<void> = async () => {};
 
   constructor(name: string, path: NodePath = 'direct', outside = 0) {
     super(name, { hasPods: false, outside, ...(path === 'tunnel' && { farFrom: 2 }) });
@@ -66,16 +68,17 @@ export class PolicyLab extends NodeNetworkLab {
 
   /**
    * Creates a Pod object, connects the pod as a container runtime does, and adds its addresses to the object. The pod
-   * gets the IPv4 address `address` if it is given, which must come after those that the node has given last.
+   * gets the IPv4 address `address` if it is given, which must come after those that the node has given last. `before`
+   * gets the pod while it has loopback only.
    */
-  async connect(spec: PodSpec, address?: string): Promise<LabHost> {
+  async connect(spec: PodSpec, address?: string, before?: (pod: LabPod) => void): Promise<LabHost> {
     this.change({ put: [podObject(spec)] });
     const node = this.node(spec.node);
     if (spec.hostNetwork) this.#pods.set(podKey(spec), { spec, host: node });
     else {
       // The agent gives addresses in turn, so that a new pod gets the next one.
       for (let tries = 0; ; tries++) {
-        const host = await this.addPod(node, spec);
+        const host = await this.addPod(node, spec, before);
         if (address === undefined || host.addresses.v4 === address) {
           this.#pods.set(podKey(spec), { spec, host });
           break;
@@ -109,6 +112,7 @@ export class PolicyLab extends NodeNetworkLab {
   async apply(change: Parameters<NodeNetworkLab['change']>[0] = {}): Promise<void> {
     const revision = 1 + (this.#revision++ % 60_000);
     this.change({ ...change, put: [...(change.put ?? []), revisionObject(revision)] });
+    await this.afterChange();
     for (const node of this.lab.nodes) await this.#programmed(node, revision);
   }
 
