@@ -15,6 +15,8 @@ export {
 } from './flows/record.ts';
 export { FlowRing, type Loss } from './flows/ring.ts';
 export type { FlowSource } from './flows/source.ts';
+export { MetricsError } from './metrics/context.ts';
+export { FlowMetrics } from './metrics/metrics.ts';
 export { FlowObserver, type ObserverOptions } from './observer/observer.ts';
 export { PeerList, type PeerNode } from './observer/peers.ts';
 export { readFlows } from './observer/read-flows.ts';

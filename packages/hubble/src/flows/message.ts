@@ -175,7 +175,8 @@ function subType(record: FlowRecord): number {
 /** The types of matches of policies: no policy, by address and port, or a policy that allows all. */
 const match = { none: 0, addressAndPort: 2, all: 4 };
 
-function matchType({ decisions, verdict }: FlowRecord): number {
+/** Returns how the policies matched, as the field policy_match_type has it. */
+export function matchType({ decisions, verdict }: FlowRecord): number {
   if (decisions?.some(({ relation }) => relation === PolicyDecision_Relation.DECIDES)) {
     return match.addressAndPort;
   }
