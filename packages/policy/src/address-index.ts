@@ -1,5 +1,5 @@
-import { addressValue, covers } from './address-values.ts';
-import { type Group, type Holding, type PeerClass, Spot } from './groups.ts';
+import { type AddressValue, covers } from './address-values.ts';
+import { Cell, Holding, type Member, type PeerClass, type Profile, RangeEntry } from './groups.ts';
 import { type RangeNode, RangeTree } from './range-tree.ts';
 import type { ModelRule, RuleSet, RuleSets } from './rule-sets.ts';
 
@@ -9,19 +9,19 @@ interface Block {
 }
 
 /**
- * Finds the rules of addresses: those of the group that has the address, and those of the ranges that contain it. Keeps
- * which spots an update has changed, for ClassAllocator.
+ * Finds the rules of addresses: those of the profile of its owner, and those of the ranges that contain it. Keeps
+ * which cells an update has changed, for ClassAllocator.
  */
 export class AddressIndex {
   readonly #sets: RuleSets;
   readonly #trees: { readonly IPv4: RangeTree; readonly IPv6: RangeTree };
-  readonly #spotsOf = new Map<RangeNode, Set<Spot>>();
-  readonly #holdings = new Map<string, Holding>();
+  readonly #cellsOf = new Map<RangeNode, Set<Cell>>();
+  readonly #holdings = new Map<AddressValue, Holding>();
   /** The ranges' own entries, and addresses that only a range names. */
-  readonly #ownSpots = new Map<RangeNode, Spot>();
-  /** Spots whose rules may have changed. */
-  readonly dirty = new Set<Spot>();
-  /** Addresses that have left a spot, and the class that they had before the update. */
+  readonly #ownCells = new Map<RangeNode, Cell>();
+  /** Cells whose rules may have changed. */
+  readonly dirty = new Set<Cell>();
+  /** Addresses that have left a cell, and the class that they had before the update. */
   readonly moved = new Map<Holding, PeerClass | undefined>();
 
   constructor(sets: RuleSets) {
@@ -37,25 +37,38 @@ export class AddressIndex {
     return this.#holdings.size;
   }
 
-  /** Gives an address to a group, or takes it from its last owner. */
-  setOwner(address: string, owner: Group | undefined): void {
-    let holding = this.#holdings.get(address);
+  /** Returns an address, which is made if it is not there yet. */
+  holding(value: AddressValue): Holding {
+    let holding = this.#holdings.get(value);
     if (!holding) {
-      if (!owner) return;
-      holding = { text: address, value: addressValue(address), spot: undefined };
-      this.#holdings.set(address, holding);
+      holding = new Holding(value);
+      this.#holdings.set(value, holding);
     }
-    const range = this.#treeOf(address).narrowest({ first: holding.value, last: holding.value });
-    if (owner || range.isHost) this.#move(holding, this.#spot(owner, range));
+    return holding;
+  }
+
+  /** Gives an address to a pod or Node, or takes it from its last owner. */
+  setOwner(holding: Holding, owner: Member | undefined): void {
+    const { value } = holding;
+    holding.owner = owner;
+    const range = this.#treeOf(value).narrowest({ first: value, last: value });
+    if (owner || range.isHost) this.#move(holding, this.#cell(owner?.group.profile, range));
     else {
       this.#move(holding, undefined);
-      this.#holdings.delete(address);
+      this.#holdings.delete(value);
     }
   }
 
-  /** Marks the addresses of a group whose rules have changed. */
-  touch(group: Group): void {
-    for (const spot of group.spots.values()) this.dirty.add(spot);
+  /** Marks the addresses of a profile whose rules have changed. */
+  touch({ cells }: Profile): void {
+    for (const cell of cells.values()) this.dirty.add(cell);
+  }
+
+  /** Moves the addresses of a pod or Node to the profile of its group. */
+  follow({ group, holdings }: Member): void {
+    for (const holding of holdings) {
+      this.#move(holding, this.#cell(group.profile, holding.cell!.range));
+    }
   }
 
   /** Makes the addresses of a range, without those of its exceptions, peers of a rule. */
@@ -70,19 +83,23 @@ export class AddressIndex {
   }
 
   /**
-   * Returns the rules that a spot must have a class for, or undefined if its addresses have those of the range that
+   * Returns the rules that a cell must have a class for, or undefined if its addresses have those of the range that
    * contains them.
    */
-  rulesOf({ owner, range }: Spot): RuleSet | undefined {
+  rulesOf({ profile, range }: Cell): RuleSet | undefined {
     // The entry of a narrower range hides that of a wider one, so it is needed even without rules.
     const isNeeded = range.parent !== undefined || range.rules !== this.#sets.empty;
-    if (!owner) return isNeeded ? range.rules : undefined;
-    const rules = this.#sets.union(range.rules, owner.rules);
+    if (!profile) return isNeeded ? range.rules : undefined;
+    const rules = this.#sets.union(range.rules, profile.rules);
     return rules === range.rules && !(range.isHost && isNeeded) ? undefined : rules;
   }
 
-  #treeOf(text: string): RangeTree {
-    return text.includes(':') ? this.#trees.IPv6 : this.#trees.IPv4;
+  #treeOf(value: AddressValue): RangeTree {
+    return typeof value === 'bigint' ? this.#trees.IPv6 : this.#trees.IPv4;
+  }
+
+  #treeOfRange(range: string): RangeTree {
+    return range.includes(':') ? this.#trees.IPv6 : this.#trees.IPv4;
   }
 
   #eachOf({ range, except }: Block, apply: (node: RangeNode) => void): void {
@@ -93,7 +110,7 @@ export class AddressIndex {
       for (const child of node.children) visit(child);
     };
     // An exception may also be the range itself, or wider.
-    const node = this.#treeOf(range).get(range)!;
+    const node = this.#treeOfRange(range).get(range)!;
     for (let outer = node.parent; outer; outer = outer.parent) if (hidden.has(outer.text)) return;
     visit(node);
   }
@@ -102,14 +119,11 @@ export class AddressIndex {
     if (rules === node.rules) return;
     this.#sets.replace(node.rules, rules);
     node.rules = rules;
-    for (const spot of this.#spotsOf.get(node) ?? []) {
-      // An address whose group has no rules shares the entry of the range.
-      if (!spot.owner || node.isHost || spot.owner.rules !== this.#sets.empty) this.dirty.add(spot);
-    }
+    for (const cell of this.#cellsOf.get(node) ?? []) this.dirty.add(cell);
   }
 
   #use(text: string): void {
-    const tree = this.#treeOf(text);
+    const tree = this.#treeOfRange(text);
     const known = tree.get(text);
     if (known && (known.users++ > 0 || known.parent)) return;
     const node = known ?? tree.insert(text);
@@ -118,103 +132,106 @@ export class AddressIndex {
       this.#sets.replace(undefined, node.rules);
       this.#takeFromParent(node);
     }
-    this.#addEntry(node);
-  }
-
-  #addEntry(node: RangeNode): void {
     if (!node.isHost) {
-      const holding: Holding = { text: node.text, value: node.first, spot: undefined };
-      this.#move(holding, this.#spot(undefined, node));
-      return;
+      this.#move(new RangeEntry(node.first, text), this.#cell(undefined, node));
+    } else if (!this.#holdings.has(node.first)) {
+      this.#move(this.holding(node.first), this.#cell(undefined, node));
     }
-    const [address = ''] = node.text.split('/');
-    if (this.#holdings.has(address)) return;
-    const holding: Holding = { text: address, value: node.first, spot: undefined };
-    this.#holdings.set(address, holding);
-    this.#move(holding, this.#spot(undefined, node));
   }
 
   #giveUp(text: string): void {
-    const tree = this.#treeOf(text);
+    const tree = this.#treeOfRange(text);
     const node = tree.get(text)!;
     node.users--;
     if (node.users > 0) return;
-    const own = this.#ownSpots.get(node);
-    for (const holding of [...(own?.holdings ?? [])]) {
+    for (const holding of [...(this.#ownCells.get(node)?.holdings ?? [])]) {
       this.#move(holding, undefined);
-      if (node.isHost) this.#holdings.delete(holding.text);
+      if (node.isHost) this.#holdings.delete(holding.value);
     }
     const { parent } = node;
     if (!parent) return;
-    for (const spot of [...(this.#spotsOf.get(node) ?? [])]) this.#rekey(spot, parent);
-    this.#spotsOf.delete(node);
+    for (const cell of [...(this.#cellsOf.get(node) ?? [])]) this.#merge(cell, parent);
+    this.#cellsOf.delete(node);
     this.#sets.replace(node.rules, undefined);
     tree.remove(node);
   }
 
   /** Moves the addresses within a new range there from the next wider one. */
   #takeFromParent(node: RangeNode): void {
-    for (const spot of [...(this.#spotsOf.get(node.parent!) ?? [])]) {
-      if (!spot.owner || spot.first === undefined) continue;
-      if (covers(node, spot.first, spot.last)) this.#rekey(spot, node);
-      else if (spot.first <= node.last && node.first <= spot.last!) {
-        const within = [...spot.holdings].filter(({ value }) => covers(node, value));
-        for (const holding of within) this.#move(holding, this.#spot(spot.owner, node));
+    const parent = node.parent!;
+    for (const cell of [...(this.#cellsOf.get(parent) ?? [])]) {
+      const { profile } = cell;
+      if (!profile) continue;
+      const within = cell.holdings.filter(({ value }) => covers(node, value));
+      if (within.length * 2 <= cell.holdings.length) {
+        for (const holding of within) this.#move(holding, this.#cell(profile, node));
+        continue;
       }
+      // Most of it moves, so the cell goes there and the others come back.
+      const outside = cell.holdings.filter(({ value }) => !covers(node, value));
+      this.#rekey(cell, node);
+      for (const holding of outside) this.#move(holding, this.#cell(profile, parent));
     }
   }
 
-  /** Moves all addresses of a spot to another range. */
-  #rekey(spot: Spot, range: RangeNode): void {
-    const owner = spot.owner!;
-    if (owner.spots.has(range)) {
-      for (const holding of [...spot.holdings]) this.#move(holding, owner.spots.get(range));
-      return;
-    }
-    owner.spots.delete(spot.range);
-    this.#spotsOf.get(spot.range)?.delete(spot);
-    spot.range = range;
-    owner.spots.set(range, spot);
-    this.#register(spot);
+  /** Moves all addresses of a cell to a range where the profile may have addresses already. */
+  #merge(cell: Cell, range: RangeNode): void {
+    const other = cell.profile!.cells.get(range);
+    if (!other) this.#rekey(cell, range);
+    else for (const holding of [...cell.holdings]) this.#move(holding, other);
   }
 
-  #spot(owner: Group | undefined, range: RangeNode): Spot {
-    const known = owner ? owner.spots.get(range) : this.#ownSpots.get(range);
+  #rekey(cell: Cell, range: RangeNode): void {
+    const { cells } = cell.profile!;
+    cells.delete(cell.range);
+    this.#cellsOf.get(cell.range)?.delete(cell);
+    cell.range = range;
+    cells.set(range, cell);
+    this.#register(cell);
+  }
+
+  #cell(profile: Profile | undefined, range: RangeNode): Cell {
+    const cells = profile ? profile.cells : this.#ownCells;
+    const known = cells.get(range);
     if (known) return known;
-    const made = new Spot(owner, range);
-    if (owner) owner.spots.set(range, made);
-    else this.#ownSpots.set(range, made);
+    const made = new Cell(profile, range);
+    cells.set(range, made);
     this.#register(made);
     return made;
   }
 
-  #register(spot: Spot): void {
-    const spots = this.#spotsOf.get(spot.range);
-    if (spots) spots.add(spot);
-    else this.#spotsOf.set(spot.range, new Set([spot]));
-    this.dirty.add(spot);
+  #register(cell: Cell): void {
+    const cells = this.#cellsOf.get(cell.range);
+    if (cells) cells.add(cell);
+    else this.#cellsOf.set(cell.range, new Set([cell]));
+    this.dirty.add(cell);
   }
 
-  #move(holding: Holding, to: Spot | undefined): void {
-    const from = holding.spot;
+  #move(holding: Holding, to: Cell | undefined): void {
+    const from = holding.cell;
     if (from === to) return;
-    if (!this.moved.has(holding)) this.moved.set(holding, from?.class);
-    holding.spot = to;
-    if (to) {
-      to.holdings.add(holding);
-      if (to.first === undefined || holding.value < to.first) to.first = holding.value;
-      if (to.last === undefined || holding.value > to.last) to.last = holding.value;
+    // Without a class here and there, the class of the cell decides, if it gets one.
+    const isPlain = !from?.class && to && !to.class;
+    if (!isPlain && !this.moved.has(holding)) this.moved.set(holding, from?.class);
+    if (from) {
+      const last = from.holdings.pop()!;
+      if (last !== holding) {
+        from.holdings[holding.index] = last;
+        last.index = holding.index;
+      }
+      if (from.holdings.length === 0) this.#drop(from);
     }
-    from?.holdings.delete(holding);
-    if (from?.holdings.size === 0) this.#drop(from);
+    holding.cell = to;
+    if (!to) return;
+    holding.index = to.holdings.length;
+    to.holdings.push(holding);
   }
 
-  /** Removes a spot without addresses. It stays marked, so that its class loses it. */
-  #drop(spot: Spot): void {
-    const { owner, range } = spot;
-    if (owner) owner.spots.delete(range);
-    else this.#ownSpots.delete(range);
-    this.#spotsOf.get(range)?.delete(spot);
-    this.dirty.add(spot);
+  /** Removes a cell without addresses. It stays marked, so that its class loses it. */
+  #drop(cell: Cell): void {
+    const { profile, range } = cell;
+    (profile ? profile.cells : this.#ownCells).delete(range);
+    this.#cellsOf.get(range)?.delete(cell);
+    this.dirty.add(cell);
   }
 }

@@ -1,83 +1,65 @@
-import type { NodeRecord } from '@heddle/objects';
 import type { AddressIndex } from './address-index.ts';
-import type { Group, PodEntry } from './groups.ts';
-import { hasPrecedence } from './policy-world.ts';
+import type { AddressValue } from './address-values.ts';
+import { type Member, NodeEntry, PodEntry } from './groups.ts';
 
-interface NodeClaim {
-  readonly record: NodeRecord;
-  readonly group: Group;
-}
-
-/** The objects that claim an address. */
-interface Claims {
-  readonly pods: Set<PodEntry>;
-  readonly nodes: Set<NodeClaim>;
+interface Claim {
+  readonly member: Member;
+  readonly values: readonly AddressValue[];
 }
 
 /**
- * Decides who has an address. An address is mostly that of one object, whose group AddressIndex knows; only contested ones
- * have an entry here. A pod comes before a Node, the pod created last before others, and the Node with the lesser name.
+ * Decides who has an address. An address is mostly claimed by one object; only contested ones have an entry here. A pod comes before a
+ * Node, the pod created last before others, and the Node with the lesser name.
  */
 export class AddressOwners {
   readonly #index: AddressIndex;
-  readonly #single = new Map<string, PodEntry | NodeClaim>();
-  readonly #contested = new Map<string, Claims>();
+  readonly #contested = new Map<AddressValue, Set<Member>>();
 
   constructor(index: AddressIndex) {
     this.#index = index;
   }
 
-  /** Replaces the claims of a pod by those of its newer version, which may be another group's. */
-  replacePod(before: PodEntry | undefined, after: PodEntry | undefined): void {
-    this.#replace(before, after, (claims) => claims.pods as Set<PodEntry | NodeClaim>);
+  /** Returns the addresses that a pod or Node claims. */
+  valuesOf(member: Member): readonly AddressValue[] {
+    const values = member.holdings.map(({ value }) => value);
+    for (const [value, claims] of this.#contested) {
+      if (claims.has(member) && !values.includes(value)) values.push(value);
+    }
+    return values;
   }
 
-  replaceNode(before: NodeClaim | undefined, after: NodeClaim | undefined): void {
-    this.#replace(before, after, (claims) => claims.nodes as Set<PodEntry | NodeClaim>);
-  }
-
-  #replace<Claim extends PodEntry | NodeClaim>(
-    before: Claim | undefined,
-    after: Claim | undefined,
-    of: (claims: Claims) => Set<PodEntry | NodeClaim>,
-  ): void {
-    for (const address of new Set([
-      ...(after?.record.addresses ?? []),
-      ...(before?.record.addresses ?? []),
-    ])) {
-      const isKept = after?.record.addresses.includes(address) === true;
-      const single = this.#single.get(address);
-      if (!this.#contested.has(address) && (!single || single === before)) {
-        if (isKept) this.#single.set(address, after!);
-        else this.#single.delete(address);
-        this.#index.setOwner(address, isKept ? after!.group : undefined);
-        continue;
-      }
-      const claims = this.#claims(address, single);
-      if (before) of(claims).delete(before);
-      if (isKept) of(claims).add(after!);
-      this.#settle(address, claims);
+  /** Replaces the claims of a pod or Node by those of its newer version. */
+  replace(before: Claim | undefined, after: Claim | undefined): void {
+    for (const value of after?.values ?? []) {
+      const isKept = before?.values.includes(value) === true;
+      this.#change(value, isKept ? before?.member : undefined, after?.member);
+    }
+    for (const value of before?.values ?? []) {
+      if (!after?.values.includes(value)) this.#change(value, before?.member, undefined);
     }
   }
 
-  #claims(address: string, single: PodEntry | NodeClaim | undefined): Claims {
-    const known = this.#contested.get(address);
-    if (known) return known;
-    const claims: Claims = { pods: new Set(), nodes: new Set() };
-    if (single && single.record.kind === 'pod') claims.pods.add(single as PodEntry);
-    else if (single) claims.nodes.add(single as NodeClaim);
-    this.#contested.set(address, claims);
-    this.#single.delete(address);
-    return claims;
+  #change(value: AddressValue, before: Member | undefined, after: Member | undefined): void {
+    const holding = this.#index.holding(value);
+    const claims = this.#contested.get(value) ?? new Set(holding.owner ? [holding.owner] : []);
+    if (before) claims.delete(before);
+    if (after) claims.add(after);
+    let owner: Member | undefined;
+    for (const each of claims) if (!owner || comesBefore(each, owner)) owner = each;
+    if (claims.size > 1) this.#contested.set(value, claims);
+    else this.#contested.delete(value);
+    const last = holding.owner;
+    if (last === owner) return;
+    if (last) last.holdings = last.holdings.filter((each) => each !== holding);
+    this.#index.setOwner(holding, owner);
+    if (owner) owner.holdings = owner.holdings.concat(holding);
   }
+}
 
-  #settle(address: string, { pods, nodes }: Claims): void {
-    const [pod] = [...pods].sort((a, b) => (hasPrecedence(a.record, b.record) ? -1 : 1));
-    const [node] = [...nodes].sort((a, b) => (a.record.name < b.record.name ? -1 : 1));
-    const owner = pod ?? node;
-    this.#index.setOwner(address, owner?.group);
-    if (pods.size + nodes.size > 1) return;
-    this.#contested.delete(address);
-    if (owner) this.#single.set(address, owner);
+function comesBefore(a: Member, b: Member): boolean {
+  if (a instanceof PodEntry && b instanceof PodEntry) {
+    return a.createdMs === b.createdMs ? a.key > b.key : a.createdMs > b.createdMs;
   }
+  if (a instanceof NodeEntry && b instanceof NodeEntry) return a.record.name < b.record.name;
+  return a instanceof PodEntry;
 }

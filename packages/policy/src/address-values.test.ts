@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { canonicalRange, inRanges } from '@heddle/objects';
 import fc from 'fast-check';
-import { addressValue, covers, rangeInterval } from './address-values.ts';
+import { addressPrefix, addressValue, covers, rangeInterval } from './address-values.ts';
 
 const word = fc.constantFrom(0, 1, 0x7f, 0x80, 0xff);
 const address4 = fc.tuple(word, word, word, word).map((bytes) => bytes.join('.'));
@@ -46,4 +46,16 @@ test('values keep the order of addresses over the whole family', () => {
     true,
   );
   assert.equal(rangeInterval('::/0').last, (1n << 128n) - 1n);
+});
+
+test('addressPrefix is the text of the value', () => {
+  const texts = fc.oneof(
+    address4.map((text) => canonical(text, 32)),
+    address6.map((text) => canonical(text, 128)),
+  );
+  fc.assert(
+    fc.property(texts, (text) => {
+      assert.equal(addressPrefix(addressValue(text.split('/')[0]!)), text);
+    }),
+  );
 });

@@ -64,3 +64,30 @@ export function rangeInterval(range: string): Interval {
 export function covers(outer: Interval, first: AddressValue, last: AddressValue = first): boolean {
   return outer.first <= first && last <= outer.last;
 }
+
+/** Returns the canonical text of an address with the length of its prefix: `192.0.2.1/32`, `2001:db8::1/128`. */
+export function addressPrefix(value: AddressValue): string {
+  if (typeof value === 'number') {
+    const bits = value ^ signBit;
+    return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}/32`;
+  }
+  return `${text6(value)}/128`;
+}
+
+/** Returns the canonical text (RFC 5952) of an IPv6 address: the first longest run of zeros is `::`. */
+function text6(value: bigint): string {
+  const digits = value.toString(16).padStart(32, '0');
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    Number.parseInt(digits.slice(4 * i, 4 * i + 4), 16),
+  );
+  let [best, longest] = [0, 1];
+  for (let i = 0; i < 8; i++) {
+    let end = i;
+    while (groups[end] === 0) end++;
+    if (end - i > longest) [best, longest] = [i, end - i];
+    i = Math.max(i, end);
+  }
+  const text = (list: readonly number[]) => list.map((group) => group.toString(16)).join(':');
+  if (longest === 1) return text(groups);
+  return `${text(groups.slice(0, best))}::${text(groups.slice(best + longest))}`;
+}

@@ -1,5 +1,12 @@
-import type { Labels, NamedPort, NamespaceRecord, PodRecord, Selector } from '@heddle/objects';
-import type { AddressValue } from './address-values.ts';
+import type {
+  Labels,
+  NamedPort,
+  NamespaceRecord,
+  NodeRecord,
+  PodRecord,
+  Selector,
+} from '@heddle/objects';
+import { type AddressValue, addressPrefix } from './address-values.ts';
 import type { RangeNode } from './range-tree.ts';
 import type { ModelRule, RuleSet } from './rule-sets.ts';
 import { matchesLabels } from './selectors.ts';
@@ -7,10 +14,46 @@ import { matchesLabels } from './selectors.ts';
 // Pods of a namespace with the same labels and named ports form a group, because policies treat them alike. Nodes form
 // groups in the same way. So a new policy is compared with groups, and a pod that changes its labels moves to another group.
 
-/** A pod that the model knows, and its group. */
-export interface PodEntry {
-  record: PodRecord;
-  group: Group;
+/** A pod or Node, and its addresses. */
+export abstract class Member {
+  readonly group: Group;
+  /** Its place in the list of the group. */
+  index = 0;
+  /** Replaced as a whole, because a list that grows reserves memory for sixteen items. */
+  holdings: readonly Holding[] = none;
+
+  constructor(group: Group) {
+    this.group = group;
+  }
+}
+
+const none: readonly Holding[] = [];
+
+/** A pod. Of pods on other nodes only this is kept, because there may be a hundred thousand. */
+export class PodEntry extends Member {
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly nodeName: string;
+  readonly createdMs: number;
+  /** The record of a pod of this node. */
+  record: PodRecord | undefined;
+
+  constructor(group: Group, key: string, pod: PodRecord, isLocal: boolean) {
+    super(group);
+    this.key = key;
+    this.nodeName = pod.nodeName;
+    this.createdMs = pod.createdMs;
+    this.record = isLocal ? pod : undefined;
+  }
+}
+
+export class NodeEntry extends Member {
+  readonly record: NodeRecord;
+
+  constructor(group: Group, record: NodeRecord) {
+    super(group);
+    this.record = record;
+  }
 }
 
 export class Group {
@@ -18,26 +61,34 @@ export class Group {
   readonly key: string;
   readonly labels: Labels;
   readonly ports: readonly NamedPort[];
-  /** The rules whose selectors match the group as a peer. */
-  rules: RuleSet;
-  /** The number of pods or Nodes. */
-  size = 0;
-  /** The pods of this node. */
-  readonly locals = new Set<PodEntry>();
-  /** The addresses of the group by the narrowest range that contains them. */
-  readonly spots = new Map<RangeNode, Spot>();
+  profile: Profile;
+  readonly members: Member[] = [];
+  /** The pods of this node; undefined without one. */
+  locals: Set<PodEntry> | undefined;
 
   constructor(
     place: Place,
     key: string,
     labels: Labels,
     ports: readonly NamedPort[],
-    rules: RuleSet,
+    profile: Profile,
   ) {
     this.place = place;
     this.key = key;
     this.labels = labels;
     this.ports = ports;
+    this.profile = profile;
+  }
+}
+
+/** The groups that the same rules have as peers. */
+export class Profile {
+  rules: RuleSet;
+  readonly groups = new Set<Group>();
+  /** The addresses of the groups by the narrowest range that contains them. */
+  readonly cells = new Map<RangeNode, Cell>();
+
+  constructor(rules: RuleSet) {
     this.rules = rules;
   }
 }
@@ -123,31 +174,51 @@ export class Term {
 export interface PeerClass {
   readonly number: number;
   rules: RuleSet;
-  readonly spots: Set<Spot>;
+  readonly cells: Set<Cell>;
 }
 
-/** An address, or the entry of a range, whose text has a prefix length. */
-export interface Holding {
-  readonly text: string;
+/** An address that some object has, or a range of one address. */
+export class Holding {
   readonly value: AddressValue;
-  spot: Spot | undefined;
+  /** The pod or Node that has the address. */
+  owner: Member | undefined;
+  cell: Cell | undefined;
+  /** The place in the list of the cell. */
+  index = 0;
+
+  constructor(value: AddressValue) {
+    this.value = value;
+  }
+
+  get text(): string {
+    return addressPrefix(this.value);
+  }
 }
 
-/**
- * Addresses with the same rules: those of one group within one range, or the entry of a range itself. They have one class.
- */
-export class Spot {
-  /** Undefined: the entry of the range, or an address that only the range names. */
-  readonly owner: Group | undefined;
-  range: RangeNode;
-  readonly holdings = new Set<Holding>();
-  class: PeerClass | undefined;
-  /** All addresses lie between these. */
-  first: AddressValue | undefined;
-  last: AddressValue | undefined;
+/** The entry of a range of more than one address. */
+export class RangeEntry extends Holding {
+  readonly #text: string;
 
-  constructor(owner: Group | undefined, range: RangeNode) {
-    this.owner = owner;
+  constructor(value: AddressValue, text: string) {
+    super(value);
+    this.#text = text;
+  }
+
+  override get text(): string {
+    return this.#text;
+  }
+}
+
+/** Addresses with the same rules: those of a profile within one range, or the entry of the range. They have one class. */
+export class Cell {
+  /** Undefined: the entry of the range, or an address that only the range names. */
+  readonly profile: Profile | undefined;
+  range: RangeNode;
+  readonly holdings: Holding[] = [];
+  class: PeerClass | undefined;
+
+  constructor(profile: Profile | undefined, range: RangeNode) {
+    this.profile = profile;
     this.range = range;
   }
 }

@@ -1,5 +1,5 @@
 import type { AddressIndex } from './address-index.ts';
-import type { Holding, PeerClass, Spot } from './groups.ts';
+import type { Cell, Holding, PeerClass } from './groups.ts';
 import type { PeerChanges, PolicyRule } from './rows.ts';
 import type { ModelRule, RuleSet, RuleSets } from './rule-sets.ts';
 
@@ -10,7 +10,7 @@ export interface RuleChanges {
 }
 
 /**
- * Gives each spot the class of its rules. A class keeps its number and changes its rules in place if all its addresses
+ * Gives each cell the class of its rules. A class keeps its number and changes its rules in place if all its addresses
  * change alike, and only by rules that are new or gone: then no packet can observe a mixture.
  */
 export class ClassAllocator {
@@ -27,7 +27,7 @@ export class ClassAllocator {
     return this.#byRules.size;
   }
 
-  /** Returns the changes that the marked spots of the index need, and clears the marks. */
+  /** Returns the changes that the marked cells of the index need, and clears the marks. */
   update(index: AddressIndex, changes: RuleChanges): PeerChanges {
     const update = new ClassUpdate(this.#sets, this.#byRules, changes, () => ++this.#lastNumber);
     return update.run(index);
@@ -36,7 +36,7 @@ export class ClassAllocator {
 
 /** The part of a class that gets the same new rules. */
 interface Part {
-  readonly spots: Spot[];
+  readonly cells: Cell[];
   size: number;
 }
 
@@ -46,10 +46,10 @@ class ClassUpdate {
   readonly #changes: RuleChanges;
   readonly #nextNumber: () => number;
   readonly #touched = new Set<PeerClass>();
-  /** The new rules of spots that need another class. */
-  readonly #pending = new Map<Spot, RuleSet>();
-  /** The class before the update, of spots whose class changes. */
-  readonly #before = new Map<Spot, PeerClass | undefined>();
+  /** The new rules of cells that need another class. */
+  readonly #pending = new Map<Cell, RuleSet>();
+  /** The class before the update, of cells whose class changes. */
+  readonly #before = new Map<Cell, PeerClass | undefined>();
   readonly #created = new Map<number, ReadonlySet<PolicyRule>>();
   readonly #gained = new Map<number, readonly PolicyRule[]>();
   readonly #lost = new Map<number, readonly PolicyRule[]>();
@@ -69,8 +69,8 @@ class ClassUpdate {
 
   run(index: AddressIndex): PeerChanges {
     this.#keepClasses(this.#partition(index));
-    for (const [spot, rules] of this.#pending) this.#enter(spot, rules);
-    for (const each of this.#touched) if (each.spots.size === 0) this.#remove(each);
+    for (const [cell, rules] of this.#pending) this.#enter(cell, rules);
+    for (const each of this.#touched) if (each.cells.size === 0) this.#remove(each);
     const assigned = this.#assign(index.moved);
     index.dirty.clear();
     index.moved.clear();
@@ -83,22 +83,22 @@ class ClassUpdate {
     };
   }
 
-  /** Returns, of each class, the parts whose rules change. Other spots are pending or leave their class. */
+  /** Returns, of each class, the parts whose rules change. Other cells are pending or leave their class. */
   #partition(index: AddressIndex): ReadonlyMap<PeerClass, ReadonlyMap<RuleSet, Part>> {
     const parts = new Map<PeerClass, Map<RuleSet, Part>>();
-    for (const spot of index.dirty) {
-      const rules = spot.holdings.size === 0 ? undefined : index.rulesOf(spot);
-      const { class: current } = spot;
+    for (const cell of index.dirty) {
+      const rules = cell.holdings.length === 0 ? undefined : index.rulesOf(cell);
+      const { class: current } = cell;
       if (rules === current?.rules) continue;
-      if (current === undefined) this.#pending.set(spot, rules!);
-      else if (rules === undefined) this.#leave(spot, current);
+      if (current === undefined) this.#pending.set(cell, rules!);
+      else if (rules === undefined) this.#leave(cell, current);
       else {
         const ofClass = parts.get(current) ?? new Map<RuleSet, Part>();
         parts.set(current, ofClass);
-        const part = ofClass.get(rules) ?? { spots: [], size: 0 };
+        const part = ofClass.get(rules) ?? { cells: [], size: 0 };
         ofClass.set(rules, part);
-        part.spots.push(spot);
-        part.size += spot.holdings.size;
+        part.cells.push(cell);
+        part.size += cell.holdings.length;
       }
     }
     return parts;
@@ -110,8 +110,8 @@ class ClassUpdate {
       [];
     for (const [current, ofClass] of parts) {
       let changing = 0;
-      for (const { spots } of ofClass.values()) changing += spots.length;
-      if (changing < current.spots.size) continue;
+      for (const { cells } of ofClass.values()) changing += cells.length;
+      if (changing < current.cells.size) continue;
       this.#byRules.delete(current.rules);
       this.#touched.add(current);
       const [best] = [...ofClass]
@@ -134,9 +134,9 @@ class ClassUpdate {
     for (const [current, ofClass] of parts) {
       for (const [rules, part] of ofClass) {
         if (kept.has(part)) continue;
-        for (const spot of part.spots) {
-          this.#leave(spot, current);
-          this.#pending.set(spot, rules);
+        for (const cell of part.cells) {
+          this.#leave(cell, current);
+          this.#pending.set(cell, rules);
         }
       }
     }
@@ -148,24 +148,24 @@ class ClassUpdate {
     return gained.every((rule) => added.has(rule)) && lost.every((rule) => removed.has(rule));
   }
 
-  #leave(spot: Spot, current: PeerClass): void {
-    this.#before.set(spot, current);
+  #leave(cell: Cell, current: PeerClass): void {
+    this.#before.set(cell, current);
     this.#touched.add(current);
-    current.spots.delete(spot);
-    spot.class = undefined;
+    current.cells.delete(cell);
+    cell.class = undefined;
   }
 
-  #enter(spot: Spot, rules: RuleSet): void {
+  #enter(cell: Cell, rules: RuleSet): void {
     let target = this.#byRules.get(rules);
     if (!target) {
-      target = { number: this.#nextNumber(), rules, spots: new Set() };
+      target = { number: this.#nextNumber(), rules, cells: new Set() };
       this.#sets.replace(undefined, rules);
       this.#byRules.set(rules, target);
       this.#created.set(target.number, rules.rules);
     }
-    if (!this.#before.has(spot)) this.#before.set(spot, undefined);
-    target.spots.add(spot);
-    spot.class = target;
+    if (!this.#before.has(cell)) this.#before.set(cell, undefined);
+    target.cells.add(cell);
+    cell.class = target;
   }
 
   #remove(empty: PeerClass): void {
@@ -176,29 +176,24 @@ class ClassUpdate {
 
   #assign(moved: ReadonlyMap<Holding, PeerClass | undefined>): Map<string, number | undefined> {
     const assigned = new Map<string, number | undefined>();
-    for (const [spot, before] of this.#before) {
-      if (spot.class === before) continue;
-      for (const holding of spot.holdings) {
-        if (!moved.has(holding)) assigned.set(prefixOf(holding.text), spot.class?.number);
-      }
+    // These come first: the holding of an address may be gone, and another one in its place.
+    for (const [holding, before] of moved) {
+      const after = holding.cell?.class;
+      if (after !== before) assigned.set(holding.text, after?.number);
     }
-    for (const [{ text, spot }, before] of moved) {
-      const after = spot?.class;
-      if (after === before) continue;
-      assigned.set(prefixOf(text), after?.number);
+    for (const [cell, before] of this.#before) {
+      if (cell.class === before) continue;
+      for (const holding of cell.holdings) {
+        if (!moved.has(holding)) assigned.set(holding.text, cell.class?.number);
+      }
     }
     return assigned;
   }
 }
 
-function prefixOf(text: string): string {
-  if (text.includes('/')) return text;
-  return text.includes(':') ? `${text}/128` : `${text}/32`;
-}
-
 function difference(before: RuleSet, after: RuleSet) {
   return {
-    gained: [...after.rules].filter((rule) => !before.rules.has(rule)),
-    lost: [...before.rules].filter((rule) => !after.rules.has(rule)),
+    gained: after.list.filter((rule) => !before.rules.has(rule)),
+    lost: before.list.filter((rule) => !after.rules.has(rule)),
   };
 }

@@ -1,7 +1,16 @@
 import type { Labels, NamedPort, NamespaceRecord, PeerRecord } from '@heddle/objects';
 import type { AddressIndex } from './address-index.ts';
-import { Group, type NamedRule, Place, Scope, type ScopeFilter, Term } from './groups.ts';
-import type { ModelRule, RuleSet, RuleSets } from './rule-sets.ts';
+import {
+  Group,
+  type Member,
+  type NamedRule,
+  Place,
+  Scope,
+  type ScopeFilter,
+  Term,
+} from './groups.ts';
+import { Profiles } from './profiles.ts';
+import type { ModelRule, RuleSets } from './rule-sets.ts';
 import { selectorKey } from './selectors.ts';
 
 /** The terms and ranges of a rule's peers. */
@@ -14,6 +23,7 @@ export interface Attachment {
 export class PeerIndex {
   readonly #sets: RuleSets;
   readonly #addresses: AddressIndex;
+  readonly #profiles: Profiles;
   readonly #places = new Map<string, Place>();
   readonly #scopes = new Map<string, Scope>();
   readonly nodes = new Place('', true);
@@ -21,6 +31,7 @@ export class PeerIndex {
   constructor(sets: RuleSets, addresses: AddressIndex) {
     this.#sets = sets;
     this.#addresses = addresses;
+    this.#profiles = new Profiles(sets, addresses);
   }
 
   /** Returns the namespace of a name, also if nothing is known of it. */
@@ -54,26 +65,39 @@ export class PeerIndex {
     for (const { record } of this.#places.values()) if (record) yield record;
   }
 
-  /** Returns the group of a pod or Node, and counts it. */
-  enter(place: Place, labels: Labels, ports: readonly NamedPort[]): Group {
+  /** Returns the group of a pod or Node. The caller adds the member, or drops the group if it needs none. */
+  group(place: Place, labels: Labels, ports: readonly NamedPort[]): Group {
     const key = groupKey(labels, ports);
     let group = place.groups.get(key);
     if (!group) {
-      group = new Group(place, key, labels, ports, this.#sets.empty);
+      const profile = this.#profiles.of(this.#sets.empty);
+      group = new Group(place, key, labels, ports, profile);
+      profile.groups.add(group);
       place.groups.set(key, group);
       for (const scope of place.scopes) for (const term of scope.terms.values()) join(term, group);
       this.#recompute(group);
     }
-    group.size++;
     return group;
   }
 
-  /** Takes a pod or Node from its group. The last one must have given up its addresses. */
-  leave(group: Group): void {
-    if (--group.size > 0) return;
-    const { place } = group;
+  enter(member: Member): void {
+    const { members } = member.group;
+    member.index = members.length;
+    members.push(member);
+  }
+
+  /** Takes a pod or Node, which has no address any more, from its group. */
+  leave(member: Member): void {
+    const { group } = member;
+    const { members, place } = group;
+    const last = members.pop()!;
+    if (last !== member) {
+      members[member.index] = last;
+      last.index = member.index;
+    }
+    if (members.length > 0) return;
     for (const scope of place.scopes) for (const term of scope.terms.values()) part(term, group);
-    this.#setRules(group, this.#sets.empty);
+    this.#profiles.leave(group);
     place.groups.delete(group.key);
     this.#prune(place);
   }
@@ -86,7 +110,7 @@ export class PeerIndex {
       if (!term) continue;
       terms.add(term);
       term.rules.add(rule);
-      for (const group of term.groups) this.#setRules(group, this.#sets.with(group.rules, rule));
+      this.#profiles.add(term.groups, rule);
     }
     const blocks = peers.filter((peer) => peer.type === 'range');
     for (const block of blocks) this.#addresses.addBlock(rule, block);
@@ -96,7 +120,7 @@ export class PeerIndex {
   detach(rule: ModelRule, { terms, blocks }: Attachment): void {
     for (const term of terms) {
       term.rules.delete(rule);
-      for (const group of term.groups) this.#setRules(group, this.#sets.without(group.rules, rule));
+      this.#profiles.remove(term.groups, rule);
       this.#pruneTerm(term);
     }
     for (const block of blocks) this.#addresses.removeBlock(rule, block);
@@ -119,10 +143,8 @@ export class PeerIndex {
     }
     for (const term of terms) {
       term.named.add(named);
-      for (const group of term.groups) {
-        for (const rule of named.acquire(group.ports)) {
-          this.#setRules(group, this.#sets.with(group.rules, rule));
-        }
+      for (const [rule, groups] of byRule(term.groups, (ports) => named.acquire(ports))) {
+        this.#profiles.add(groups, rule);
       }
     }
     return terms;
@@ -131,12 +153,10 @@ export class PeerIndex {
   detachNamed(named: NamedRule, terms: ReadonlySet<Term>): void {
     for (const term of terms) {
       term.named.delete(named);
-      for (const group of term.groups) {
-        for (const rule of named.instances(group.ports)) {
-          this.#setRules(group, this.#sets.without(group.rules, rule));
-        }
-        named.release(group.ports);
+      for (const [rule, groups] of byRule(term.groups, (ports) => named.instances(ports))) {
+        this.#profiles.remove(groups, rule);
       }
+      for (const group of term.groups) named.release(group.ports);
       this.#pruneTerm(term);
     }
   }
@@ -154,13 +174,6 @@ export class PeerIndex {
     return names;
   }
 
-  #setRules(group: Group, rules: RuleSet): void {
-    if (rules === group.rules) return;
-    this.#sets.replace(group.rules, rules);
-    group.rules = rules;
-    this.#addresses.touch(group);
-  }
-
   #recompute(group: Group): void {
     const rules = new Set<ModelRule>();
     for (const scope of group.place.scopes) {
@@ -172,7 +185,7 @@ export class PeerIndex {
         }
       }
     }
-    this.#setRules(group, this.#sets.of(rules));
+    this.#profiles.move(group, this.#sets.of(rules));
   }
 
   #termOf(peer: PeerRecord, namespace: string): Term | undefined {
@@ -246,6 +259,22 @@ function groupKey(labels: Labels, ports: readonly NamedPort[]): string {
   if (ports.length === 0) return key;
   const texts = ports.map(({ name, protocol, port }) => `${name} ${protocol} ${port}`);
   return `${key}\n\n${texts.join('\n')}`;
+}
+
+/** Returns the groups of each instance of a named port. */
+function byRule(
+  groups: Iterable<Group>,
+  instances: (ports: readonly NamedPort[]) => readonly ModelRule[],
+): ReadonlyMap<ModelRule, readonly Group[]> {
+  const lists = new Map<ModelRule, Group[]>();
+  for (const group of groups) {
+    for (const rule of instances(group.ports)) {
+      const list = lists.get(rule);
+      if (list) list.push(group);
+      else lists.set(rule, [group]);
+    }
+  }
+  return lists;
 }
 
 function join(term: Term, group: Group): void {

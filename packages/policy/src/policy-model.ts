@@ -9,8 +9,8 @@ import {
 } from '@heddle/objects';
 import { ActivePolicy, type RuleRegistry } from './active-policy.ts';
 import { AddressIndex } from './address-index.ts';
-import { AddressOwners } from './address-owners.ts';
 import type { Group, Place, PodEntry } from './groups.ts';
+import { MemberTable } from './member-table.ts';
 import { ClassAllocator } from './peer-classes.ts';
 import { PeerIndex } from './peer-index.ts';
 import { type PolicyRecord, policyKey, priorityOf, tierOf, unusablePolicy } from './policies.ts';
@@ -43,11 +43,6 @@ interface LocalGroup {
   ingress: Subject | undefined;
 }
 
-interface NodeEntry {
-  record: NodeRecord;
-  group: Group;
-}
-
 /** The changes that an update has made so far. */
 class Changes {
   readonly addedRules = new Set<ModelRule>();
@@ -67,15 +62,12 @@ class Changes {
  * changes. A change costs work for what it concerns: see the README.
  */
 export class PolicyModel {
-  readonly #nodeName: string;
   readonly #sets = new RuleSets();
   readonly #addresses = new AddressIndex(this.#sets);
-  readonly #owners = new AddressOwners(this.#addresses);
   readonly #peers = new PeerIndex(this.#sets, this.#addresses);
   readonly #classes = new ClassAllocator(this.#sets);
   readonly #subjects = new SubjectTable();
-  readonly #pods = new Map<string, PodEntry>();
-  readonly #nodes = new Map<string, NodeEntry>();
+  readonly #members: MemberTable;
   readonly #policies = new Map<string, PolicyEntry>();
   readonly #networkPolicies = new Map<string, Set<PolicyEntry>>();
   readonly #clusterPolicies = new Set<PolicyEntry>();
@@ -99,7 +91,7 @@ export class PolicyModel {
 
   /** `nodeName`: the name of this node's Node. */
   constructor({ nodeName }: { readonly nodeName: string }) {
-    this.#nodeName = nodeName;
+    this.#members = new MemberTable(nodeName, this.#peers, this.#addresses);
   }
 
   /**
@@ -114,7 +106,7 @@ export class PolicyModel {
   get sizes() {
     return {
       policies: this.#policies.size,
-      pods: this.#pods.size,
+      pods: this.#members.size,
       addresses: this.#addresses.size,
       classes: this.#classes.size,
       subjects: this.#subjects.size,
@@ -123,8 +115,8 @@ export class PolicyModel {
 
   /** Returns all records that the model has, for PolicyWorld. */
   *records(): Generator<PolicyInput> {
-    for (const { record } of this.#pods.values()) yield record;
-    for (const { record } of this.#nodes.values()) yield record;
+    yield* this.#members.pods();
+    yield* this.#members.nodes();
     for (const { record } of this.#policies.values()) yield record;
     yield* this.#peers.namespaces();
   }
@@ -158,7 +150,7 @@ export class PolicyModel {
         this.#setPod(ref, object as PodRecord | undefined);
         break;
       case 'node':
-        this.#setNode(ref.name, object as NodeRecord | undefined);
+        this.#members.setNode(ref.name, object as NodeRecord | undefined);
         break;
       case 'namespace':
         this.#setNamespace(ref.name, object as NamespaceRecord | undefined);
@@ -166,34 +158,19 @@ export class PolicyModel {
     }
   }
 
-  #setPod({ namespace, name }: ObjectRef, record: PodRecord | undefined): void {
-    const key = `${namespace}/${name}`;
-    const before = this.#pods.get(key);
-    if (!before && !record) return;
-    let entry: PodEntry | undefined;
-    if (record) {
-      const place = this.#peers.place(namespace);
-      const group = this.#peers.enter(place, record.labels, record.namedPorts);
-      if (before && isSamePod(before.record, record) && group === before.group) {
-        before.record = record;
-        this.#peers.leave(group);
-        return;
-      }
-      entry = { record, group };
-      this.#pods.set(key, entry);
-      if (record.nodeName === this.#nodeName) this.#addLocal(entry);
-    } else this.#pods.delete(key);
-    this.#owners.replacePod(before, entry);
-    if (!before) return;
-    if (before.record.nodeName === this.#nodeName) this.#removeLocal(before, key);
-    this.#peers.leave(before.group);
+  #setPod(ref: ObjectRef, record: PodRecord | undefined): void {
+    const change = this.#members.setPod(ref, record);
+    if (!change) return;
+    if (change.after?.record) this.#addLocal(change.after);
+    if (change.before?.record) this.#removeLocal(change.before);
   }
 
   #addLocal(entry: PodEntry): void {
     const { group } = entry;
+    group.locals ??= new Set();
     group.locals.add(entry);
     this.#changes.pods.add(entry);
-    this.#changes.removedPods.delete(podKey(entry));
+    this.#changes.removedPods.delete(entry.key);
     if (this.#locals.has(group)) return;
     this.#locals.set(group, { policies: new Set(), egress: undefined, ingress: undefined });
     for (const policy of this.#networkPolicies.get(group.place.name) ?? [])
@@ -202,30 +179,19 @@ export class PolicyModel {
     this.#changes.groups.add(group);
   }
 
-  #removeLocal(entry: PodEntry, key: string): void {
-    const { group } = entry;
-    group.locals.delete(entry);
+  #removeLocal(entry: PodEntry): void {
+    const { group, key } = entry;
+    group.locals?.delete(entry);
     this.#changes.pods.delete(entry);
-    const after = this.#pods.get(key);
-    if (after?.record.nodeName !== this.#nodeName) this.#changes.removedPods.add(key);
-    if (group.locals.size > 0) return;
+    if (!this.#members.pod(key)?.record) this.#changes.removedPods.add(key);
+    if (group.locals?.size !== 0) return;
+    group.locals = undefined;
     const local = this.#locals.get(group)!;
     for (const policy of [...local.policies]) this.#unmatch(policy, group);
     this.#subjects.release(local.egress);
     this.#subjects.release(local.ingress);
     this.#locals.delete(group);
     this.#changes.groups.delete(group);
-  }
-
-  #setNode(name: string, record: NodeRecord | undefined): void {
-    const before = this.#nodes.get(name);
-    let entry: NodeEntry | undefined;
-    if (record) {
-      entry = { record, group: this.#peers.enter(this.#peers.nodes, record.labels, []) };
-      this.#nodes.set(name, entry);
-    } else this.#nodes.delete(name);
-    this.#owners.replaceNode(before, entry);
-    if (before) this.#peers.leave(before.group);
   }
 
   #setNamespace(name: string, record: NamespaceRecord | undefined): void {
@@ -372,7 +338,7 @@ export class PolicyModel {
     this.#subjects.release(local.egress);
     this.#subjects.release(local.ingress);
     if (egress !== local.egress || ingress !== local.ingress) {
-      for (const pod of group.locals) this.#changes.pods.add(pod);
+      for (const pod of group.locals ?? []) this.#changes.pods.add(pod);
     }
     local.egress = egress;
     local.ingress = ingress;
@@ -437,10 +403,10 @@ export class PolicyModel {
     };
   }
 
-  #podSubjects(entry: PodEntry): PodSubjects {
-    const { egress, ingress } = this.#locals.get(entry.group)!;
-    const { uid, addresses } = entry.record;
-    return { pod: podKey(entry), uid, addresses, egress, ingress };
+  #podSubjects({ key, group, record }: PodEntry): PodSubjects {
+    const { egress, ingress } = this.#locals.get(group)!;
+    const { uid, addresses } = record!;
+    return { pod: key, uid, addresses, egress, ingress };
   }
 
   #updateDemand(): void {
@@ -454,21 +420,6 @@ export class PolicyModel {
       [...now].every((name) => before.has(name));
     if (!isSame) this.#demand = now;
   }
-}
-
-function podKey({ record: { namespace, name } }: PodEntry): string {
-  return `${namespace}/${name}`;
-}
-
-/** Returns true if nothing differs that depends on more than the group. */
-function isSamePod(a: PodRecord, b: PodRecord): boolean {
-  return (
-    a.nodeName === b.nodeName &&
-    a.createdMs === b.createdMs &&
-    a.uid === b.uid &&
-    a.addresses.length === b.addresses.length &&
-    a.addresses.every((address, i) => address === b.addresses[i])
-  );
 }
 
 function selects(

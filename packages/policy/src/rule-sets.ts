@@ -9,13 +9,15 @@ export interface ModelRule extends PolicyRule {
 /** A set of rules. There is one object for each set that is in use, so equal sets are identical. */
 export class RuleSet {
   /** Sorted by id. */
+  readonly list: readonly ModelRule[];
   readonly rules: ReadonlySet<ModelRule>;
   readonly key: string;
-  /** The number of references; see RuleSets.retain. */
+  /** The number of references; see RuleSets.replace. */
   uses = 0;
 
-  constructor(rules: readonly ModelRule[], key: string) {
-    this.rules = new Set(rules);
+  constructor(list: readonly ModelRule[], key: string) {
+    this.list = list;
+    this.rules = new Set(list);
     this.key = key;
   }
 }
@@ -33,32 +35,39 @@ export class RuleSets {
   readonly #unions = new Map<RuleSet, Map<RuleSet, RuleSet>>();
 
   of(rules: Iterable<ModelRule>): RuleSet {
-    const sorted = [...rules].sort((a, b) => a.id - b.id);
-    const key = sorted.map(({ id }) => id).join(' ');
-    const known = this.#byKey.get(key);
-    if (known) return known;
-    const made = new RuleSet(sorted, key);
-    this.#byKey.set(key, made);
-    this.#unused.add(made);
-    return made;
+    return this.#sorted([...rules].sort((a, b) => a.id - b.id));
   }
 
   with(set: RuleSet, rule: ModelRule): RuleSet {
     if (set.rules.has(rule)) return set;
-    return memo(this.#with, set, rule, () => this.of([...set.rules, rule]));
+    return memo(this.#with, set, rule, () => {
+      const isLast = (set.list.at(-1)?.id ?? 0) < rule.id;
+      return isLast ? this.#sorted([...set.list, rule]) : this.of([...set.list, rule]);
+    });
   }
 
   without(set: RuleSet, rule: ModelRule): RuleSet {
     if (!set.rules.has(rule)) return set;
     return memo(this.#without, set, rule, () =>
-      this.of([...set.rules].filter((each) => each !== rule)),
+      this.#sorted(set.list.filter((each) => each !== rule)),
     );
   }
 
   union(a: RuleSet, b: RuleSet): RuleSet {
     if (a === this.empty || a === b) return b;
     if (b === this.empty) return a;
-    return memo(this.#unions, a, b, () => this.of(new Set([...a.rules, ...b.rules])));
+    return memo(this.#unions, a, b, () => this.#sorted(merged(a.list, b.list)));
+  }
+
+  #sorted(list: readonly ModelRule[]): RuleSet {
+    let key = '';
+    for (const { id } of list) key += `${id} `;
+    const known = this.#byKey.get(key);
+    if (known) return known;
+    const made = new RuleSet(list, key);
+    this.#byKey.set(key, made);
+    this.#unused.add(made);
+    return made;
   }
 
   /** Counts a reference, and gives up the one to the set that was referred to before. */
@@ -75,6 +84,24 @@ export class RuleSets {
     }
     this.#unused.clear();
   }
+}
+
+/** Returns the rules of two sorted lists, each once. */
+function merged(a: readonly ModelRule[], b: readonly ModelRule[]): readonly ModelRule[] {
+  const list: ModelRule[] = [];
+  let [i, k] = [0, 0];
+  while (i < a.length || k < b.length) {
+    const [first, second] = [a[i], b[k]];
+    if (second === undefined || (first !== undefined && first.id <= second.id)) {
+      list.push(first!);
+      if (first === second) k++;
+      i++;
+    } else {
+      list.push(second);
+      k++;
+    }
+  }
+  return list;
 }
 
 function memo<A, B, Result>(
