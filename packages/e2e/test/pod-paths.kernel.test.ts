@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { askHttp, askUdp, echoBytes, LabHost, type LabPod, startBackend } from '@heddle/lab';
+import { listAddresses, listRoutes } from '@heddle/netlink';
+import { routeProtocol, tunnelName } from '@heddle/podnet';
 import { NodeNetworkLab } from '../testing/node-network-lab.ts';
 import { assertReaches, exchange } from '../testing/traffic/reachability.ts';
 
@@ -119,4 +121,28 @@ describe('pods of nodes on one link and behind a router', () => {
       }
     });
   }
+
+  test('an agent that cannot read the Nodes yet leaves the paths to other nodes as they are', async () => {
+    const [from, , direct, behindTunnel] = pods;
+    const node = network.node(1);
+    const links = () =>
+      node.configure((socket) => [
+        listRoutes(socket).filter(({ protocol }) => protocol === routeProtocol),
+        listAddresses(socket, node.link(tunnelName).index),
+      ]);
+    const before = links();
+    await network.kill(node);
+    await network.startWithoutApiServer(node);
+    assert.deepEqual(links(), before);
+    for (const to of [direct, behindTunnel]) {
+      for (const family of families) {
+        exchange(from, to, family, { bytes: 1000 });
+        exchange(to, from, family, { bytes: 1000 });
+        exchange(node, to, family, { bytes: 1000 });
+      }
+    }
+    await network.kill(node);
+    await network.startOn(node);
+    assert.deepEqual(links(), before);
+  });
 });

@@ -53,6 +53,16 @@ export function nodeObject(node: LabNode, settings: NodeSettings = {}) {
   };
 }
 
+/** A kubeconfig of a cluster whose API server nobody serves. */
+const unreachableCluster = {
+  apiVersion: 'v1',
+  kind: 'Config',
+  clusters: [{ name: 'lab', cluster: { server: 'http://127.0.0.1:9' } }],
+  users: [{ name: 'lab', user: {} }],
+  contexts: [{ name: 'lab', context: { cluster: 'lab', user: 'lab' } }],
+  'current-context': 'lab',
+};
+
 /**
  * A lab whose nodes all run an agent with the pod network. Each node has one pod. All agents read one folder of
  * manifests.
@@ -151,6 +161,19 @@ export class NodeNetworkLab implements Disposable {
   }
 
   async startOn(node: LabNode, ...args: readonly string[]): Promise<void> {
+    await this.#start(node, ['--manifests', `${this.#folder}/manifests`, ...args]);
+    await this.settled(node);
+  }
+
+  /** Starts the agent of a node whose API server cannot be reached, and resolves when it answers. */
+  async startWithoutApiServer(node: LabNode): Promise<void> {
+    const path = `${this.#folder}/${node.name}/kubeconfig`;
+    writeFileSync(path, JSON.stringify(unreachableCluster));
+    await this.#start(node, ['--kubeconfig', path]);
+    await this.status(node);
+  }
+
+  async #start(node: LabNode, args: readonly string[]): Promise<void> {
     const folder = `${this.#folder}/${node.name}`;
     mkdirSync(folder, { recursive: true });
     const socket = this.socketOf(node);
@@ -165,7 +188,7 @@ export class NodeNetworkLab implements Disposable {
     const agent = node.spawn(
       process.execPath,
       [
-        ...[program, 'agent', '--config', config, '--manifests', `${this.#folder}/manifests`],
+        ...[program, 'agent', '--config', config],
         ...['--node', node.name, '--cgroup', node.cgroup, '--bpffs', node.bpffs],
         ...['--socket', socket, ...args],
       ],
@@ -183,7 +206,6 @@ export class NodeNetworkLab implements Disposable {
       }
     });
     this.#agents.set(node, { process: agent, client });
-    await this.settled(node);
   }
 
   /** Resolves when all rows of a node are programmed. */

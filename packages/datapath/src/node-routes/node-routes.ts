@@ -133,8 +133,14 @@ export class NodeRoutes {
     this.#tunnel.update(wordBytes(0), value);
   }
 
-  /** Sets which destinations see the addresses of pods. Throws NoRoom, SysError. */
-  setMasquerade({ ipv4, ipv6, exclusions, always = [] }: MasqueradeChoice): void {
+  /**
+   * Sets which destinations see the addresses of pods. Unless the choice is complete, ranges that it does not name keep
+   * what an earlier agent has chosen. Throws NoRoom, SysError.
+   */
+  setMasquerade(
+    { ipv4, ipv6, exclusions, always = [] }: MasqueradeChoice,
+    isComplete = true,
+  ): void {
     const choices = new Map<string, number>([
       ['0.0.0.0/0', ipv4 ? masquerade.always : masquerade.never],
       ['::/0', ipv6 ? masquerade.always : masquerade.never],
@@ -142,7 +148,7 @@ export class NodeRoutes {
       ...exclusions.map((range) => [range, masquerade.never] as const),
     ]);
     for (const [range, choice] of choices) this.#noMasquerade.set(range, wordBytes(choice));
-    this.#noMasquerade.keep(choices.keys());
+    if (isComplete) this.#noMasquerade.keep(choices.keys());
   }
 
   #setAddresses(key: string, addresses: readonly string[]): void {

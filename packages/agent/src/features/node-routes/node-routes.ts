@@ -65,6 +65,10 @@ class NodeRoutesFeature implements Feature {
   #tunnel: string | undefined;
   #masquerade: string | undefined;
   #retry: Disposable | undefined;
+  /** True once Nodes were read. Before, everything that an earlier agent has programmed stays. */
+  #hasNodes = false;
+  /** True once all Nodes were read; see Feature. */
+  #isComplete = false;
   #isReleased = false;
 
   constructor(host: FeatureHost, datapath: NodeRoutesDatapath) {
@@ -106,6 +110,8 @@ class NodeRoutesFeature implements Feature {
 
   apply(changes: readonly ObjectChange[], isComplete: boolean): void {
     if (this.#isReleased) return;
+    this.#hasNodes = true;
+    this.#isComplete ||= isComplete;
     // The agent passes on Nodes only.
     const rows = this.#model.apply(changes as readonly ObjectChange<NodeRecord>[]);
     // The addresses of the tunnel device are the sources of routes, so they come first.
@@ -159,14 +165,19 @@ class NodeRoutesFeature implements Feature {
 
   #write(rows: RemoteNodeChanges): void {
     if (rows.upserted.length + rows.removed.length > 0) this.#rows.write(rows);
-    this.#setMasquerade();
+    if (this.#hasNodes) this.#setMasquerade();
+  }
+
+  /** True if it is known which addresses this node has in tunnels, also if it is known that it has none. */
+  get #knowsRouters(): boolean {
+    return this.#isComplete || (this.#hasNodes && this.#model.routers.length > 0);
   }
 
   /** Makes the tunnel device as it should be, for this node and the datapath. It is there before a node needs it. */
   #setTunnel(): void {
     const { platform, config, events } = this.#host;
     const view = this.#view;
-    if (config.routing === 'native' || !view) return;
+    if (config.routing === 'native' || !view || !this.#knowsRouters) return;
     this.#retry?.[Symbol.dispose]();
     this.#retry = undefined;
     const mtu = {
@@ -211,10 +222,11 @@ class NodeRoutesFeature implements Feature {
   #setMasquerade(): void {
     const { config, events } = this.#host;
     const choice = masqueradeChoice(config, this.#model.ownRanges, this.#rows.all());
-    const text = JSON.stringify(choice);
+    const isComplete = this.#isComplete;
+    const text = JSON.stringify({ choice, isComplete });
     if (text === this.#masquerade) return;
     try {
-      this.#datapath.setMasquerade(choice);
+      this.#datapath.setMasquerade(choice, isComplete);
       this.#masquerade = text;
       this.#masqueradeProblem = undefined;
     } catch (error) {
