@@ -10,7 +10,7 @@ import type { NodePath as RoutePath } from '@heddle/routes';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type ManifestObject, nodeObject } from '../node-network-lab.ts';
-import type { CaseLab } from './case-lab.ts';
+import type { CaseLab, ObjectsChange } from './case-lab.ts';
 import { type NodePath, type PodSpec, podKey, podObject } from './policy-lab.ts';
 
 const ends = ['v4', 'v6'] as const;
@@ -109,38 +109,19 @@ export class DirectPolicyLab implements CaseLab {
     return podObject(pod.spec, pod.host.addresses);
   }
 
-  change({
-    put = [],
-    remove = [],
-  }: {
-    put?: readonly ManifestObject[];
-    remove?: readonly ManifestObject[];
-  }): void {
-    const changes: ObjectChange[] = [];
-    const kinds = {
-      NetworkPolicy: 'networkPolicy',
-      ClusterNetworkPolicy: 'clusterNetworkPolicy',
-      Pod: 'pod',
-      Namespace: 'namespace',
-    };
-    for (const { kind, metadata } of remove) {
-      const { name, namespace = '' } = metadata;
-      changes.push({ op: 'delete', kind: kinds[kind as 'Pod'], namespace, name });
-    }
-    for (const object of put) {
-      const read = policyReader.read(object);
-      if ('record' in read) changes.push({ op: 'set', object: read.record });
-      else if (read.kind === 'invalid') {
-        throw new Error(`read ${object.kind} ${object.metadata.name}: ${JSON.stringify(read)}`);
-      }
-    }
+  change(change: ObjectsChange): void {
+    this.program(changesOf(change));
+  }
+
+  /** Programs changes of objects at all nodes. */
+  program(changes: readonly ObjectChange[]): void {
     for (const { model, datapath } of this.nodes) {
       datapath.policy!.take(model.apply(changes));
       datapath.policy!.program();
     }
   }
 
-  async apply(change: Parameters<DirectPolicyLab['change']>[0] = {}): Promise<void> {
+  async apply(change: ObjectsChange = {}): Promise<void> {
     this.change(change);
   }
 
@@ -272,4 +253,25 @@ function rangesOf({ number }: LabNode): string[] {
 /** Returns the addresses of a node in tunnels. */
 function routersOf({ number }: LabNode): string[] {
   return [`10.244.${number}.1`, `fd00:10:244:${number}::1`];
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  NetworkPolicy: 'networkPolicy',
+  ClusterNetworkPolicy: 'clusterNetworkPolicy',
+  Pod: 'pod',
+  Namespace: 'namespace',
+};
+
+/** Reads a change of objects. Throws an Error for an invalid one. */
+export function changesOf({ put = [], remove = [] }: ObjectsChange): ObjectChange[] {
+  const removed = remove.map(({ kind, metadata: { name, namespace = '' } }): ObjectChange => {
+    return { op: 'delete', kind: kinds[kind]!, namespace, name };
+  });
+  const set = put.flatMap((object): ObjectChange[] => {
+    const read = policyReader.read(object);
+    if ('record' in read) return [{ op: 'set', object: read.record }];
+    if (read.kind === 'ignored') return [];
+    throw new Error(`read ${object.kind} ${object.metadata.name}: ${JSON.stringify(read)}`);
+  });
+  return [...removed, ...set];
 }

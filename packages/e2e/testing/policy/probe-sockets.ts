@@ -48,7 +48,15 @@ export class ProbeSockets implements Disposable {
     this.#epoll = new Epoll(platform);
   }
 
-  /** Opens a socket in the current network namespace. `protocol` is for raw sockets. Throws SysError. */
+  /** Returns true if the kernel has such sockets. */
+  supports(kind: keyof typeof types, family: 4 | 6, protocol: number): boolean {
+    const domain = family === 4 ? AF_INET : AF_INET6;
+    const fd = this.#platform.syscall(this.#nr.socket, domain, types[kind], protocol);
+    if (fd >= 0) closeFd(this.#platform, fd);
+    return fd >= 0;
+  }
+
+  /** Opens a socket in the current network namespace. `tcp` is a stream of any protocol. Throws SysError. */
   open(kind: keyof typeof types, family: 4 | 6, protocol = 0): number {
     const type = types[kind] | SOCK_CLOEXEC | SOCK_NONBLOCK;
     const domain = family === 4 ? AF_INET : AF_INET6;

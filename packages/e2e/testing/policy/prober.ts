@@ -66,17 +66,20 @@ const quietMs = 3;
 
 /**
  * Sends many requests at once between hosts and reports which are answered. The hosts answer TCP, UDP and SCTP (raw
- * packets, as kernels may lack it) by their name; their kernels answer ICMP.
+ * packets where the kernel lacks it) by their name; their kernels answer ICMP.
  */
 export class Prober implements Disposable {
   readonly #sockets: ProbeSockets;
   readonly #raw = new Map<LabHost, { readonly [family in 4 | 6]: RawSockets }>();
   readonly #served = new Map<LabHost, number[]>();
+  /** The kernel has sockets of SCTP, and would answer raw packets itself. */
+  readonly #hasSctp: boolean;
   #round: Round | undefined;
   #rounds = 0;
 
   constructor(platform: Platform) {
     this.#sockets = new ProbeSockets(platform);
+    this.#hasSctp = this.#sockets.supports('tcp', 4, protocolNumbers.SCTP);
   }
 
   /** Lets a host answer on its addresses, and send. */
@@ -92,8 +95,14 @@ export class Prober implements Disposable {
     inNamespace(host, () => {
       for (const address of [v4, v6]) {
         const family = familyOf(address);
-        for (const port of ports.TCP ?? []) {
-          const fd = open('tcp', family);
+        const streams = [
+          ...(ports.TCP ?? []).map((port) => [port, protocolNumbers.TCP] as const),
+          ...(this.#hasSctp ? (ports.SCTP ?? []) : []).map(
+            (port) => [port, protocolNumbers.SCTP] as const,
+          ),
+        ];
+        for (const [port, protocol] of streams) {
+          const fd = open('tcp', family, protocol);
           this.#sockets.bind(fd, { address, port });
           this.#sockets.listen(fd);
           this.#sockets.watch(fd, EPOLLIN, () => this.#accept(fd, name));
@@ -113,7 +122,9 @@ export class Prober implements Disposable {
       for (const family of families) {
         const { sctp, icmp } = both[family];
         const answers = new Set(ports.SCTP ?? []);
-        this.#sockets.watch(sctp, EPOLLIN, () => this.#readSctp(sctp, family, name, answers));
+        if (!this.#hasSctp) {
+          this.#sockets.watch(sctp, EPOLLIN, () => this.#readSctp(sctp, family, name, answers));
+        }
         this.#sockets.watch(icmp, EPOLLIN, () => this.#readIcmp(icmp, family, host));
       }
     });
@@ -179,8 +190,8 @@ export class Prober implements Disposable {
       const family = familyOf(address);
       const to: SocketAddress = { address, port };
       const raw = this.#raw.get(host)![family];
-      if (protocol === 'TCP') {
-        const fd = this.#sockets.open('tcp', family);
+      if (protocol === 'TCP' || (protocol === 'SCTP' && this.#hasSctp)) {
+        const fd = this.#sockets.open('tcp', family, protocolNumbers[protocol]);
         opened.push(fd);
         this.#connect(round, index, fd, to);
       } else if (protocol === 'UDP') {
