@@ -1,17 +1,12 @@
 import type { AddressIndex } from './address-index.ts';
 import type { Cell, Holding, PeerClass } from './groups.ts';
 import type { PeerChanges, PolicyRule } from './rows.ts';
-import type { ModelRule, RuleSet, RuleSets } from './rule-sets.ts';
-
-/** Rules that an update has created, and those that it has removed. */
-export interface RuleChanges {
-  readonly added: ReadonlySet<ModelRule>;
-  readonly removed: ReadonlySet<ModelRule>;
-}
+import type { RuleSet, RuleSets } from './rule-sets.ts';
 
 /**
  * Gives each cell the class of its rules. A class keeps its number and changes its rules in place if all its addresses
- * change alike, and only by rules that are new or gone: then no packet can observe a mixture.
+ * change alike. The rules of a cell change only by rules that are new or gone, since all other changes move addresses to
+ * other cells. So no packet can observe a mixture.
  */
 export class ClassAllocator {
   readonly #sets: RuleSets;
@@ -28,8 +23,8 @@ export class ClassAllocator {
   }
 
   /** Returns the changes that the marked cells of the index need, and clears the marks. */
-  update(index: AddressIndex, changes: RuleChanges): PeerChanges {
-    const update = new ClassUpdate(this.#sets, this.#byRules, changes, () => ++this.#lastNumber);
+  update(index: AddressIndex): PeerChanges {
+    const update = new ClassUpdate(this.#sets, this.#byRules, () => ++this.#lastNumber);
     return update.run(index);
   }
 }
@@ -43,7 +38,6 @@ interface Part {
 class ClassUpdate {
   readonly #sets: RuleSets;
   readonly #byRules: Map<RuleSet, PeerClass>;
-  readonly #changes: RuleChanges;
   readonly #nextNumber: () => number;
   readonly #touched = new Set<PeerClass>();
   /** The new rules of cells that need another class. */
@@ -55,15 +49,9 @@ class ClassUpdate {
   readonly #lost = new Map<number, readonly PolicyRule[]>();
   readonly #removed: number[] = [];
 
-  constructor(
-    sets: RuleSets,
-    byRules: Map<RuleSet, PeerClass>,
-    changes: RuleChanges,
-    nextNumber: () => number,
-  ) {
+  constructor(sets: RuleSets, byRules: Map<RuleSet, PeerClass>, nextNumber: () => number) {
     this.#sets = sets;
     this.#byRules = byRules;
-    this.#changes = changes;
     this.#nextNumber = nextNumber;
   }
 
@@ -114,9 +102,7 @@ class ClassUpdate {
       if (changing < current.cells.size) continue;
       this.#byRules.delete(current.rules);
       this.#touched.add(current);
-      const [best] = [...ofClass]
-        .filter(([rules]) => this.#isGradual(current.rules, rules))
-        .sort(([, a], [, b]) => b.size - a.size);
+      const [best] = [...ofClass].sort(([, a], [, b]) => b.size - a.size);
       if (best) candidates.push({ of: current, rules: best[0], part: best[1] });
     }
     candidates.sort((a, b) => b.part.size - a.part.size);
@@ -140,12 +126,6 @@ class ClassUpdate {
         }
       }
     }
-  }
-
-  #isGradual(before: RuleSet, after: RuleSet): boolean {
-    const { added, removed } = this.#changes;
-    const { gained, lost } = difference(before, after);
-    return gained.every((rule) => added.has(rule)) && lost.every((rule) => removed.has(rule));
   }
 
   #leave(cell: Cell, current: PeerClass): void {

@@ -6,7 +6,7 @@ import { Comparison } from '../testing/compare.ts';
 import { newestProblem } from '../testing/compiled-verdict.ts';
 import { recordOf } from '../testing/objects.ts';
 
-// HEDDLE_RUNS sets the number of random worlds, each with some twenty edits and forty connections.
+// HEDDLE_RUNS sets the number of random worlds, each with some 80 edits and 80 connections.
 const numRuns = Number(globalThis.process?.env.HEDDLE_RUNS ?? 60);
 
 function changeOf({ op, object }: { readonly op: string; readonly object: object }): ObjectChange {
@@ -22,10 +22,13 @@ test('models decide as the judge does after random edits, and as models from scr
     edits: fc.array(edit, { minLength: 1, maxLength: 12 }),
     questions: fc.array(question, { minLength: 10, maxLength: 10 }),
   });
+  const base = fc.array(edit, { minLength: 20, maxLength: 40, size: 'max' });
+  const batches = fc.array(batch, { minLength: 4, maxLength: 12, size: 'max' });
   fc.assert(
-    fc.property(fc.array(batch, { minLength: 1, maxLength: 6 }), (batches) => {
+    fc.property(base, batches, (objects, changes) => {
       const comparison = new Comparison('n1', 'n2');
-      for (const { edits, questions } of batches) {
+      comparison.apply(objects.map(changeOf));
+      for (const { edits, questions } of changes) {
         comparison.apply(edits.map(changeOf));
         comparison.checkFromScratch();
         for (const { service, ...more } of questions) {

@@ -133,6 +133,39 @@ test('a class of a narrower range or of an address contains the rules of wider r
   assert.equal(state.assigned.has('10.1.0.1/32'), false);
 });
 
+test('a range of one address is the entry of the pod that has it', () => {
+  const block = (cidr: string) => from({ ipBlock: { cidr } });
+  const {
+    state,
+    set: change,
+    apply,
+  } = start(policy('p', block('10.2.0.1/32')), policy('q', block('10.0.0.0/8')));
+  const rules = (address: string) =>
+    [...state.classOf(address)].map((rule) => rule.policy.split('/')[1]).sort();
+  assert.deepEqual(rules('10.2.0.1'), ['p', 'q']);
+  change(policy('r', from({ namespaceSelector: selector('team=b') })));
+  assert.deepEqual(rules('10.2.0.1'), ['p', 'q', 'r']);
+  apply([{ op: 'delete', kind: 'pod', namespace: 'lab', name: 'job' }]);
+  assert.deepEqual(rules('10.2.0.1'), ['p', 'q']);
+  change(policy('p', block('10.2.0.2/32')));
+  assert.deepEqual(rules('10.2.0.1'), ['q']);
+  assert.equal(state.assigned.has('10.2.0.1/32'), false);
+});
+
+test('narrower ranges stay when the range between is removed', () => {
+  const block = (cidr: string) => from({ ipBlock: { cidr } });
+  const { state, set: change } = start(
+    policy('wide', block('10.0.0.0/8')),
+    policy('middle', block('10.1.0.0/16')),
+    policy('narrow', block('10.1.0.0/24')),
+  );
+  change(policy('middle', block('192.0.2.0/24')));
+  change(pod('lab/new', '10.1.0.77', { labels: 'app=new', node: 'n2' }));
+  change(policy('q', from({ podSelector: selector('app=new'), namespaceSelector: {} })));
+  const rules = [...state.classOf('10.1.0.77')].map((rule) => rule.policy.split('/')[1]);
+  assert.deepEqual(rules.sort(), ['narrow', 'q', 'wide']);
+});
+
 test('a named port makes a rule for each number that it stands for', () => {
   const ports = [{ port: 'http' }];
   const { first, set: change } = start(

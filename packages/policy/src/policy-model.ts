@@ -378,7 +378,7 @@ export class PolicyModel {
         removed: [...policies].filter((key) => !isActive(key) && reported.policies.delete(key)),
       },
       rules: { added: [...addedRules], removed: [...removedRules] },
-      peers: this.#classes.update(this.#addresses, { added: addedRules, removed: removedRules }),
+      peers: this.#classes.update(this.#addresses),
       subjects: {
         upserted: subjects,
         removed: [...removedPods].filter((key) => reported.pods.delete(key)),
