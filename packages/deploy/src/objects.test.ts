@@ -156,6 +156,14 @@ test('probes use the port that the agent serves', () => {
   assert.match(ConfigMap.data['agent.yaml'], /^healthAddress: ":20256"$/m);
 });
 
+test('a slow answer is no failed probe: the agent has a whole period for it', () => {
+  const { DaemonSet } = made('healthPort=20256');
+  const [{ livenessProbe, readinessProbe }] = DaemonSet.spec.template.spec.containers;
+  for (const { timeoutSeconds, periodSeconds } of [livenessProbe, readinessProbe]) {
+    assert.equal(timeoutSeconds, periodSeconds);
+  }
+});
+
 test('the first probe follows after four times the start time with 5,000 services', () => {
   const { DaemonSet } = made('healthPort=20256');
   const [container] = DaemonSet.spec.template.spec.containers;

@@ -141,17 +141,20 @@ function podSpec(given: Values): Yaml {
         },
         // The kubelet probes at multiples of the period from the start, and not before the initial delay
         // (pkg/kubelet/prober/worker.go): first after 10 s and 5 s. A start takes 0.7 s of a processor, and
-        // 1.2 s with 5,000 services, so that a normal one makes no event Unhealthy.
+        // 1.2 s with 5,000 services, so that a normal one makes no event Unhealthy. Where hundreds of pods start at
+        // once, an answer may take longer than the default of 1 s; a restart would only need more of the processor.
         livenessProbe: {
           httpGet: { path: '/livez', port: given.healthPort },
           initialDelaySeconds: 9,
           periodSeconds: 10,
+          timeoutSeconds: 10,
           failureThreshold: 6,
         },
         readinessProbe: {
           httpGet: { path: '/readyz', port: given.healthPort },
           initialDelaySeconds: 4,
           periodSeconds: 5,
+          timeoutSeconds: 5,
         },
         volumeMounts: [
           { name: 'config', mountPath: inPod.config, readOnly: true },
