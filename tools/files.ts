@@ -40,6 +40,7 @@ export const corePackages = [
   'objects',
   'kube',
   'services',
+  'policy',
   'vm',
   'datapath',
   'agent',
