@@ -12,6 +12,7 @@
 #pragma once
 
 #include "abi/ct.h"
+#include "abi/dns.h"
 #include "abi/event.h"
 #include "abi/node.h"
 #include "abi/node_route.h"

@@ -375,6 +375,52 @@ struct {
 	MAP_UINT(max_entries, 256 * 1024);
 } policy_verdicts SEC(".maps");
 
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(max_entries, 1024);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct dns_name_key);
+	MAP_TYPE(value, struct dns_name);
+} policy_names SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1024);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct dns_name_class);
+} name_classes SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 65536);
+	MAP_TYPE(key, struct address_key);
+	MAP_TYPE(value, struct dns_grants);
+} policy_grants SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1024);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_TYPE(key, struct address_key);
+	MAP_TYPE(value, __u32);
+} dns_resolvers SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct dns_state);
+} dns_state SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, DNS_EVENTS);
+	MAP_TYPE(key, __u32); /* enum dns_event */
+	MAP_TYPE(value, __u64);
+} dns_events SEC(".maps");
+
 /* Few large datagrams are in flight at a time; senders repeat those whose entry was evicted. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);

@@ -2,6 +2,7 @@
 /* Each packet updates the state, time and counters of its entry. */
 #pragma once
 
+#include "dns/answer.h"
 #include "window.h"
 
 /*
@@ -54,6 +55,9 @@ INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct
 	__u32 tcp_flags = packet->tcp_flags, state = ct_state_of(state_word), after;
 
 	count_packet(entry->backend_id, frame_length(ctx));
+	if (HOOK_JUDGES && ct->is_reply && entry->backend_port == bpf_htons(DNS_PORT) &&
+	    packet->tuple.protocol == IPPROTO_UDP)
+		dns_learn(ctx, packet, entry->client, entry->backend);
 	if (packet->tuple.protocol == IPPROTO_TCP)
 		tcp_flags = track_tcp(ctx, packet, ct->index * 2 + ct->is_reply, state_word);
 	if (!(tcp_flags & TCP_INVALID))

@@ -7,9 +7,9 @@
 #pragma once
 
 #include "class.h"
+#include "decide.h"
 #include "opinion.h"
 #include "pod/local.h"
-#include "search.h"
 #include "verdict.h"
 
 #define POLICY_DIRECTION_SHIFT 16
@@ -78,16 +78,16 @@ INLINE int is_exempt(const struct tuple *tuple, const struct pod *client)
  * Decides about one direction. Returns the verdict with its rule; above 32 bits is that of the
  * policies in audit mode, if only they deny the connection.
  */
-INLINE __u64 judge_side(const void *peer, __u32 index, __u32 port_class, __u32 is_new)
+INLINE __u64 judge_side(const void *peer, __u32 index, __u32 port_class, __u32 flags)
 {
 	__u32 class = find_peer_class((const struct address_key *)peer), audit;
-	__u64 verdict = policy_decide(index, class, port_class, is_new), audited;
+	__u64 verdict = policy_decide(index, class, port_class, flags), audited;
 
 	audit = verdict >> 32;
 	verdict = (__u32)verdict;
 	if (is_denied(verdict) || !audit)
 		return verdict;
-	audited = (__u32)policy_decide(audit, class, port_class, is_new);
+	audited = (__u32)policy_decide(audit, class, port_class, flags);
 	return is_denied(audited) ? verdict | audited << 32 : verdict;
 }
 
@@ -153,7 +153,11 @@ GLOBAL enum verdict policy_judge(context *ctx, const struct tuple *tuple,
 		return V_OK;
 	port_class = find_port_class(tuple->protocol, bpf_htons(tuple->destination_port));
 	if (egress_subject)
-		egress = judge_side(tuple->destination, egress_subject, port_class, is_new);
+		egress = judge_side(
+			tuple->destination, egress_subject, port_class,
+			is_new | find_peer_names((const struct address_key *)tuple->destination,
+						 is_new) *
+					 JUDGE_NAMES);
 	if (ingress_subject && !is_denied(egress))
 		ingress = judge_side(tuple->source, ingress_subject, port_class, is_new);
 	opinion->egress_rule = denied_rule(egress);

@@ -142,6 +142,8 @@ function policySizes(
     policyRanges,
     policyPeerClasses,
     policyPortClasses,
+    policyNames = defaultPolicySizes.policyNames,
+    policyGrants = defaultPolicySizes.policyGrants,
   }: DatapathSizes,
   network: PodNetworkOptions | undefined,
 ): Record<string, number> {
@@ -153,6 +155,9 @@ function policySizes(
     policy_ranges: policyRanges ?? defaultPolicySizes.policyRanges,
     peer_vectors: policyPeerClasses ?? defaultPolicySizes.policyPeerClasses,
     port_vectors: policyPortClasses ?? defaultPolicySizes.policyPortClasses,
+    policy_names: policyNames,
+    name_classes: policyNames,
+    policy_grants: policyGrants,
   };
   if (hasPolicy(network)) return wanted;
   return Object.fromEntries(Object.keys(wanted).map((name) => [name, 1]));

@@ -25,6 +25,10 @@ export interface DatapathSizes {
   readonly policyRanges?: number;
   /** Classes of peers: addresses that are peers of the same rules; 520 bytes each. The default is 4096. */
   readonly policyPeerClasses?: number;
+  /** Names of hosts that rules have; about 330 bytes each. The default is 1024. */
+  readonly policyNames?: number;
+  /** Addresses of these names; about 120 bytes each. The default is 65536. */
+  readonly policyGrants?: number;
   /** Classes of ports: ports that the same rules name; 520 bytes each. The default is 2048. */
   readonly policyPortClasses?: number;
 }
@@ -35,6 +39,8 @@ export const defaultPolicySizes = {
   policyPeers: 131_072,
   policyRanges: 65_536,
   policyPeerClasses: 4096,
+  policyNames: 1024,
+  policyGrants: 65_536,
   policyPortClasses: 2048,
 } as const;
 

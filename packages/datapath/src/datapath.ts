@@ -392,6 +392,12 @@ function openPolicy(
     peerVectors: contents.array(maps.get('peer_vectors')),
     ports: contents.array(maps.get('policy_ports')),
     portVectors: contents.array(maps.get('port_vectors')),
+    names: {
+      names: contents.map(maps.get('policy_names')),
+      classes: contents.parts(maps.get('name_classes')),
+      state: contents.array(maps.get('dns_state')),
+      resolvers: contents.map(maps.get('dns_resolvers')),
+    },
     pods: tables,
   });
 }

@@ -5,6 +5,8 @@ import type { ArrayMemory } from '../src/core/mapped-array.ts';
 import {
   decodePodDevice,
   decodePolicyState,
+  dnsNameClassSize,
+  dnsStateSize,
   encodeRangeKey,
   podDeviceSize,
   podSize,
@@ -111,6 +113,8 @@ export class PolicyMaps {
   readonly ports: MemoryArray;
   readonly portVectors: MemoryArray;
   readonly pods: PodTables;
+  readonly names: Record<'names' | 'resolvers', MemoryMap> &
+    Record<'classes' | 'state', MemoryArray>;
   readonly #places: readonly [MemoryArray, MemoryArray];
   /** Reads the entries of pods as the programs do. */
   #reader: PodTables | undefined;
@@ -132,6 +136,12 @@ export class PolicyMaps {
     this.portVectors = array(portClasses, policyVectorSize);
     this.#places = [array(64, podSize), array(64, podDeviceSize)];
     this.pods = new PodTables(...this.#places);
+    this.names = {
+      names: new MemoryMap('policy_names', 32, () => this.onWrite()),
+      classes: array(32, dnsNameClassSize),
+      state: array(1, dnsStateSize),
+      resolvers: new MemoryMap('dns_resolvers', 32, () => this.onWrite()),
+    };
   }
 
   /** Starts the control plane on the maps, as the next agent does. */
@@ -147,6 +157,7 @@ export class PolicyMaps {
     const pods = new PodTables(...this.#places);
     return new PolicyTables({
       ...{ platform, state, rules, subjects, peers, ranges, peerVectors, ports, portVectors, pods },
+      names: this.names,
     });
   }
 

@@ -150,6 +150,12 @@ export class PolicyStage implements Disposable {
     );
   }
 
+  /** Runs the program of the first packet of a TCP connection of a pod to an address. */
+  sendTo(pod: number, address: string): Outcome {
+    const syn = { sport: this.#port++, dport: serverPort, syn: true };
+    return this.sendFrom(pod, this.#pods.fromPod(pod, address).tcp(syn));
+  }
+
   /** Runs the program of what a pod sends. */
   sendFrom(pod: number, packet: Packet): Outcome {
     return this.#pods.send(pod, packet);

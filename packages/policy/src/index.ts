@@ -1,3 +1,4 @@
+export { rulesOfNames, widerPatterns } from './domain-names.ts';
 export {
   type DirectionJudgement,
   type Judgement,

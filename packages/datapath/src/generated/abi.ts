@@ -620,6 +620,340 @@ export function decodeCtWindow(bytes: Uint8Array, offset = 0): CtWindow {
   };
 }
 
+/** struct dns_grant */
+export interface DnsGrant {
+  readonly index: number;
+  readonly generation: number;
+  readonly expires: number;
+}
+
+export const dnsGrantSize = 8;
+
+export const dnsGrantCodec = {
+  size: 8,
+  offsets: {
+    index: 0,
+    generation: 2,
+    expires: 4,
+  },
+  encode: encodeDnsGrant,
+  decode: decodeDnsGrant,
+} as const;
+
+export function encodeDnsGrant(value: DnsGrant, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 8);
+  view.setUint16(0, value.index, true);
+  view.setUint16(2, value.generation, true);
+  view.setUint32(4, value.expires, true);
+}
+
+export function decodeDnsGrant(bytes: Uint8Array, offset = 0): DnsGrant {
+  const view = viewOf(bytes, offset, 8);
+  return {
+    index: view.getUint16(0, true),
+    generation: view.getUint16(2, true),
+    expires: view.getUint32(4, true),
+  };
+}
+
+/** struct dns_grants */
+export interface DnsGrants {
+  readonly grants: readonly DnsGrant[];
+}
+
+export const dnsGrantsSize = 32;
+
+export const dnsGrantsCodec = {
+  size: 32,
+  offsets: {
+    grants: 0,
+  },
+  encode: encodeDnsGrants,
+  decode: decodeDnsGrants,
+} as const;
+
+export function encodeDnsGrants(value: DnsGrants, into: Uint8Array, offset = 0): void {
+  checkRoom(into, offset, 32);
+  checkLength('dns_grants.grants', value.grants.length, 4);
+  for (let i = 0; i < 4; i++) {
+    encodeDnsGrant(value.grants[i]!, into, offset + i * 8);
+  }
+}
+
+export function decodeDnsGrants(bytes: Uint8Array, offset = 0): DnsGrants {
+  return {
+    grants: Array.from({ length: 4 }, (_, i) => decodeDnsGrant(bytes, offset + i * 8)),
+  };
+}
+
+/** struct dns_name */
+export interface DnsName {
+  readonly index: number;
+  readonly generation: number;
+}
+
+export const dnsNameSize = 4;
+
+export const dnsNameCodec = {
+  size: 4,
+  offsets: {
+    index: 0,
+    generation: 2,
+  },
+  encode: encodeDnsName,
+  decode: decodeDnsName,
+} as const;
+
+export function encodeDnsName(value: DnsName, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 4);
+  view.setUint16(0, value.index, true);
+  view.setUint16(2, value.generation, true);
+}
+
+export function decodeDnsName(bytes: Uint8Array, offset = 0): DnsName {
+  const view = viewOf(bytes, offset, 4);
+  return {
+    index: view.getUint16(0, true),
+    generation: view.getUint16(2, true),
+  };
+}
+
+/** struct dns_name_class */
+export interface DnsNameClass {
+  readonly class: number;
+  readonly generation: number;
+  readonly reserved: number;
+}
+
+export const dnsNameClassSize = 8;
+
+export const dnsNameClassCodec = {
+  size: 8,
+  offsets: {
+    class: 0,
+    generation: 4,
+    reserved: 6,
+  },
+  encode: encodeDnsNameClass,
+  decode: decodeDnsNameClass,
+} as const;
+
+export function encodeDnsNameClass(value: DnsNameClass, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 8);
+  view.setUint32(0, value.class, true);
+  view.setUint16(4, value.generation, true);
+  view.setUint16(6, value.reserved, true);
+}
+
+export function decodeDnsNameClass(bytes: Uint8Array, offset = 0): DnsNameClass {
+  const view = viewOf(bytes, offset, 8);
+  return {
+    class: view.getUint32(0, true),
+    generation: view.getUint16(4, true),
+    reserved: view.getUint16(6, true),
+  };
+}
+
+/** struct dns_name_key */
+export interface DnsNameKey {
+  readonly prefixLength: number;
+  /** 256 bytes. */
+  readonly reversed: Uint8Array;
+}
+
+export const dnsNameKeySize = 260;
+
+export const dnsNameKeyCodec = {
+  size: 260,
+  offsets: {
+    prefixLength: 0,
+    reversed: 4,
+  },
+  encode: encodeDnsNameKey,
+  decode: decodeDnsNameKey,
+} as const;
+
+export function encodeDnsNameKey(value: DnsNameKey, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 260);
+  view.setUint32(0, value.prefixLength, true);
+  checkLength('dns_name_key.reversed', value.reversed.length, 256);
+  into.set(value.reversed, offset + 4);
+}
+
+export function decodeDnsNameKey(bytes: Uint8Array, offset = 0): DnsNameKey {
+  const view = viewOf(bytes, offset, 260);
+  return {
+    prefixLength: view.getUint32(0, true),
+    reversed: bytesAt(bytes, offset + 4, 256),
+  };
+}
+
+/** struct dns_reader */
+export interface DnsReader {
+  readonly at: number;
+  readonly after: number;
+  readonly inLabel: number;
+  readonly size: number;
+  readonly jumps: number;
+  readonly isValid: number;
+  readonly hash: bigint;
+}
+
+export const dnsReaderSize = 32;
+
+export const dnsReaderCodec = {
+  size: 32,
+  offsets: {
+    at: 0,
+    after: 4,
+    inLabel: 8,
+    size: 12,
+    jumps: 16,
+    isValid: 20,
+    hash: 24,
+  },
+  encode: encodeDnsReader,
+  decode: decodeDnsReader,
+} as const;
+
+export function encodeDnsReader(value: DnsReader, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 32);
+  view.setUint32(0, value.at, true);
+  view.setUint32(4, value.after, true);
+  view.setUint32(8, value.inLabel, true);
+  view.setUint32(12, value.size, true);
+  view.setUint32(16, value.jumps, true);
+  view.setUint32(20, value.isValid, true);
+  view.setBigUint64(24, value.hash, true);
+}
+
+export function decodeDnsReader(bytes: Uint8Array, offset = 0): DnsReader {
+  const view = viewOf(bytes, offset, 32);
+  return {
+    at: view.getUint32(0, true),
+    after: view.getUint32(4, true),
+    inLabel: view.getUint32(8, true),
+    size: view.getUint32(12, true),
+    jumps: view.getUint32(16, true),
+    isValid: view.getUint32(20, true),
+    hash: view.getBigUint64(24, true),
+  };
+}
+
+/** struct dns_scratch */
+export interface DnsScratch {
+  /** 4096 bytes. */
+  readonly message: Uint8Array;
+  /** 256 bytes. */
+  readonly text: Uint8Array;
+  readonly key: DnsNameKey;
+  readonly length: number;
+  readonly name: DnsReader;
+  readonly first: DnsGrants;
+  readonly rule: DnsName;
+  readonly current: bigint;
+  readonly next: number;
+  readonly seconds: number;
+  readonly isValid: number;
+}
+
+export const dnsScratchSize = 4712;
+
+export const dnsScratchCodec = {
+  size: 4712,
+  offsets: {
+    message: 0,
+    text: 4096,
+    key: 4352,
+    length: 4612,
+    name: 4616,
+    first: 4648,
+    rule: 4680,
+    current: 4688,
+    next: 4696,
+    seconds: 4700,
+    isValid: 4704,
+  },
+  encode: encodeDnsScratch,
+  decode: decodeDnsScratch,
+} as const;
+
+export function encodeDnsScratch(value: DnsScratch, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 4712);
+  checkLength('dns_scratch.message', value.message.length, 4096);
+  into.set(value.message, offset);
+  checkLength('dns_scratch.text', value.text.length, 256);
+  into.set(value.text, offset + 4096);
+  encodeDnsNameKey(value.key, into, offset + 4352);
+  view.setUint32(4612, value.length, true);
+  encodeDnsReader(value.name, into, offset + 4616);
+  encodeDnsGrants(value.first, into, offset + 4648);
+  encodeDnsName(value.rule, into, offset + 4680);
+  view.setBigUint64(4688, value.current, true);
+  view.setUint32(4696, value.next, true);
+  view.setUint32(4700, value.seconds, true);
+  view.setUint32(4704, value.isValid, true);
+  into.fill(0, offset + 4684, offset + 4688);
+  into.fill(0, offset + 4708, offset + 4712);
+}
+
+export function decodeDnsScratch(bytes: Uint8Array, offset = 0): DnsScratch {
+  const view = viewOf(bytes, offset, 4712);
+  return {
+    message: bytesAt(bytes, offset, 4096),
+    text: bytesAt(bytes, offset + 4096, 256),
+    key: decodeDnsNameKey(bytes, offset + 4352),
+    length: view.getUint32(4612, true),
+    name: decodeDnsReader(bytes, offset + 4616),
+    first: decodeDnsGrants(bytes, offset + 4648),
+    rule: decodeDnsName(bytes, offset + 4680),
+    current: view.getBigUint64(4688, true),
+    next: view.getUint32(4696, true),
+    seconds: view.getUint32(4700, true),
+    isValid: view.getUint32(4704, true),
+  };
+}
+
+/** struct dns_state */
+export interface DnsState {
+  readonly names: number;
+  readonly minSeconds: number;
+  readonly maxSeconds: number;
+  readonly reserved: number;
+}
+
+export const dnsStateSize = 16;
+
+export const dnsStateCodec = {
+  size: 16,
+  offsets: {
+    names: 0,
+    minSeconds: 4,
+    maxSeconds: 8,
+    reserved: 12,
+  },
+  encode: encodeDnsState,
+  decode: decodeDnsState,
+} as const;
+
+export function encodeDnsState(value: DnsState, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  view.setUint32(0, value.names, true);
+  view.setUint32(4, value.minSeconds, true);
+  view.setUint32(8, value.maxSeconds, true);
+  view.setUint32(12, value.reserved, true);
+}
+
+export function decodeDnsState(bytes: Uint8Array, offset = 0): DnsState {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    names: view.getUint32(0, true),
+    minSeconds: view.getUint32(4, true),
+    maxSeconds: view.getUint32(8, true),
+    reserved: view.getUint32(12, true),
+  };
+}
+
 /** struct drop_event */
 export interface DropEvent {
   readonly tuple: Tuple;
@@ -1005,6 +1339,37 @@ export const masquerade = {
   always: 2,
 } as const;
 export type Masquerade = (typeof masquerade)[keyof typeof masquerade];
+
+/** struct name_classes */
+export interface NameClasses {
+  readonly classes: readonly number[];
+}
+
+export const nameClassesSize = 16;
+
+export const nameClassesCodec = {
+  size: 16,
+  offsets: {
+    classes: 0,
+  },
+  encode: encodeNameClasses,
+  decode: decodeNameClasses,
+} as const;
+
+export function encodeNameClasses(value: NameClasses, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 16);
+  checkLength('name_classes.classes', value.classes.length, 4);
+  for (let i = 0; i < 4; i++) {
+    view.setUint32(i * 4, value.classes[i]!, true);
+  }
+}
+
+export function decodeNameClasses(bytes: Uint8Array, offset = 0): NameClasses {
+  const view = viewOf(bytes, offset, 16);
+  return {
+    classes: Array.from({ length: 4 }, (_, i) => view.getUint32(i * 4, true)),
+  };
+}
 
 /** struct narrow_path */
 export interface NarrowPath {

@@ -1,6 +1,12 @@
 import { formatIp } from '@heddle/sys';
 import { described, type MapDescription, undescribed, wordCodec } from '../core/map-description.ts';
-import { addressKeyCodec } from '../generated/abi.ts';
+import {
+  addressKeyCodec,
+  dnsGrantsCodec,
+  dnsNameCodec,
+  dnsNameKeyCodec,
+} from '../generated/abi.ts';
+import { nameOf } from './name-key.ts';
 
 /** The maps of network policies in the catalog. */
 export const policyMaps = {
@@ -20,5 +26,43 @@ export const policyMaps = {
   peer_vectors: undescribed('the rules of each class of peers', 'agent'),
   policy_ports: undescribed('classes of ports that rules name', 'agent'),
   port_vectors: undescribed('the rules of each class of ports', 'agent'),
+  policy_names: described(
+    'names of hosts that rules have',
+    'agent',
+    { key: dnsNameKeyCodec, value: dnsNameCodec },
+    ({ key, value }) => {
+      if (!value) return undefined;
+      const bytes = new Uint8Array(dnsNameKeyCodec.size);
+      dnsNameKeyCodec.encode(key, bytes);
+      return `a rule names ${nameOf(bytes)}`;
+    },
+  ),
+  name_classes: undescribed('the class of peers of each name', 'agent'),
+  policy_grants: described(
+    'addresses of hosts that rules name, from answers of name servers',
+    'programs',
+    { key: addressKeyCodec, value: dnsGrantsCodec },
+    ({ key, value }) =>
+      value === undefined
+        ? `${formatIp(key.address)} is of no host that a rule names`
+        : `${formatIp(key.address)} is of a host that a rule names`,
+  ),
+  dns_resolvers: described(
+    'name servers whose answers count',
+    'agent',
+    { key: addressKeyCodec, value: wordCodec },
+    ({ key, value }) =>
+      value === undefined
+        ? `the answers of ${formatIp(key.address)} do not count`
+        : `the answers of ${formatIp(key.address)} count`,
+  ),
+  dns_state: undescribed('the state of names of hosts as a whole', 'agent'),
+  dns_events: undescribed('counts of answers of name servers', 'programs'),
+  dns_scratch: undescribed('the answer of a name server that a program reads', 'programs', {
+    isDumped: false,
+  }),
+  peer_names: undescribed('the names of the peer that a program decides about', 'programs', {
+    isDumped: false,
+  }),
   policy_verdicts: undescribed('verdicts about connections', 'programs', { isDumped: false }),
 } satisfies Record<string, MapDescription>;

@@ -159,15 +159,15 @@ export class PeerClasses {
   }
 
   /**
-   * Gives addresses and ranges, as canonical text, the vector of their class by number; without a number they have none any more.
+   * Gives addresses, ranges and names the vector of their class by number; without a number they have none any more.
    * `held`: retired rules that a program may find in a subject. Returns the rules that are not right for an address, because there
    * is no room. Throws SysError.
    */
-  assign(changes: ReadonlyMap<string, number | undefined>, held: RuleSet): RefusedRules[] {
+  assign(changes: ReadonlyMap<PeerKey, number | undefined>, held: RuleSet): RefusedRules[] {
     const wanted = new Map<PeerKey, PeerClass | undefined>();
-    for (const [range, number] of changes) {
+    for (const [key, number] of changes) {
       const owner = number === undefined ? undefined : this.#classes.get(number);
-      wanted.set(peerKey(range), owner);
+      wanted.set(key, owner);
     }
     return this.#assign(wanted, held);
   }

@@ -1,12 +1,17 @@
+import { widerPatterns } from '@heddle/policy';
 import { type Cidr, parseCidr } from '@heddle/sys';
 import type { KeyedMap } from '../core/keyed-map.ts';
 import { keyText, NoRoom, wordBytes, wordOf } from '../core/keyed-map.ts';
 import { addressKeySize, encodeRangeKey, rangeKeySize } from '../generated/abi.ts';
+import type { NameEntries } from './name-entries.ts';
 
 /** The bits of an address; a longer prefix does not exist. */
 const addressBits = 128;
 
-/** The key of an address or of a range: the bytes of struct range_key as text. */
+/**
+ * The key of an address or of a range: the bytes of struct range_key as text. The key of a name begins with a number above
+ * `addressBits` instead, which grows with its labels.
+ */
 export type PeerKey = string;
 
 /** Returns the key of an address or range as canonical text. Throws RangeError for other text. */
@@ -16,14 +21,31 @@ export function peerKey(range: string): PeerKey {
   return keyOf(parsed);
 }
 
-/** Returns the length of the prefix of a key, in the 128-bit form. */
+/** Returns the key of the name of a host, or of a pattern such as `*.example.com`. */
+export function peerNameKey(name: string): PeerKey {
+  return `${String.fromCharCode(addressBits + 1 + name.split('.').length)}${name}`;
+}
+
+/** Returns the length of the prefix of a key, in the 128-bit form. That of a narrower name is longer, too. */
 export function prefixLength(key: PeerKey): number {
   return key.charCodeAt(0);
 }
 
-/** Returns true for the key of more than one address. */
+/** Returns true for the key of a range or name, which wider ones may contain. */
 export function isRange(key: PeerKey): boolean {
-  return prefixLength(key) < addressBits;
+  return prefixLength(key) !== addressBits;
+}
+
+/** Returns the name of a key, or undefined if it is the key of addresses. */
+function nameIn(key: PeerKey): string | undefined {
+  return prefixLength(key) > addressBits ? key.slice(1) : undefined;
+}
+
+/** The maps of peers. */
+export interface PeerMaps {
+  readonly addresses: KeyedMap;
+  readonly ranges: KeyedMap;
+  readonly names: NameEntries;
 }
 
 /** An entry to write. */
@@ -35,11 +57,12 @@ export interface PeerWrite {
 
 /**
  * The maps `policy_peers` (addresses) and `policy_ranges` (ranges by the longest prefix) as one table of ranges, whose
- * longest one counts.
+ * longest one counts, and beside them the names of hosts.
  */
 export class PeerEntries {
   readonly #addresses: KeyedMap;
   readonly #ranges: KeyedMap;
+  readonly #names: NameEntries;
   /** The number of ranges by the length of their prefixes. */
   readonly #lengths = new Map<number, number>();
   #addressCount = 0;
@@ -47,15 +70,20 @@ export class PeerEntries {
   readonly #has: (key: PeerKey) => boolean;
 
   /** `has` returns true for the keys that have an entry. */
-  constructor(addresses: KeyedMap, ranges: KeyedMap, has: (key: PeerKey) => boolean) {
+  constructor({ addresses, ranges, names }: PeerMaps, has: (key: PeerKey) => boolean) {
     this.#addresses = addresses;
     this.#ranges = ranges;
+    this.#names = names;
     this.#has = has;
   }
 
   /** The number of entries of each map. */
-  get sizes(): { readonly policy_peers: number; readonly policy_ranges: number } {
-    return { policy_peers: this.#addressCount, policy_ranges: this.#rangeCount };
+  get sizes(): Readonly<Record<'policy_peers' | 'policy_ranges' | 'policy_names', number>> {
+    return {
+      policy_peers: this.#addressCount,
+      policy_ranges: this.#rangeCount,
+      policy_names: this.#names.size,
+    };
   }
 
   /** Returns what an earlier agent has written. Throws SysError. */
@@ -68,11 +96,13 @@ export class PeerEntries {
     for (const [range, value] of this.#ranges.entries()) {
       yield { key: keyText(range), vector: wordOf(value) };
     }
+    for (const [name, vector] of this.#names.read()) yield { key: peerNameKey(name), vector };
   }
 
   /** Takes note that a key has an entry from now on, or has none any more. */
   count(key: PeerKey, change: 1 | -1): void {
     const length = prefixLength(key);
+    if (nameIn(key) !== undefined) return;
     if (length === addressBits) {
       this.#addressCount += change;
       return;
@@ -83,8 +113,14 @@ export class PeerEntries {
     else this.#lengths.set(length, count);
   }
 
-  /** Returns the key of the longest range that contains another one, or undefined if there is none. */
+  /** Returns the key of the longest range, or narrowest name, that contains another one, or undefined if there is none. */
   parent(key: PeerKey): PeerKey | undefined {
+    const name = nameIn(key);
+    if (name !== undefined) {
+      return widerPatterns(name)
+        .map(peerNameKey)
+        .find((wider) => this.#has(wider));
+    }
     const own = prefixLength(key);
     const lengths = [...this.#lengths.keys()].filter((length) => length < own);
     for (const length of lengths.sort((a, b) => b - a)) {
@@ -99,6 +135,7 @@ export class PeerEntries {
    * addresses that are not written yet.
    */
   full(key: PeerKey, created: number): string | undefined {
+    if (nameIn(key) !== undefined) return this.#names.full();
     const { name, maxEntries } = (isRange(key) ? this.#ranges : this.#addresses).info;
     const used = isRange(key) ? this.#rangeCount : this.#addressCount + created;
     if (used < maxEntries) return undefined;
@@ -120,15 +157,17 @@ export class PeerEntries {
       this.#addresses.updateBatch(keys, new Uint8Array(values.buffer), addresses.length);
     }
     for (const { key, vector } of writes) {
-      if (isRange(key)) {
-        this.#ranges.update(bytesOf(key), wordBytes(vector));
-      }
+      const name = nameIn(key);
+      if (name !== undefined) this.#names.write(name, vector);
+      else if (isRange(key)) this.#ranges.update(bytesOf(key), wordBytes(vector));
     }
   }
 
   /** Deletes an entry. Throws SysError. */
   delete(key: PeerKey): void {
-    if (!isRange(key)) this.#addresses.delete(bytesOf(key).slice(4));
+    const name = nameIn(key);
+    if (name !== undefined) this.#names.delete(name);
+    else if (!isRange(key)) this.#addresses.delete(bytesOf(key).slice(4));
     else this.#ranges.delete(bytesOf(key));
   }
 }

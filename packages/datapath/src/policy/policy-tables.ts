@@ -13,11 +13,14 @@ import type { ArrayMemory } from '../core/mapped-array.ts';
 import { policyRuleSize, policyVectorSize } from '../generated/abi.ts';
 import type { PodTables } from '../pods/pod-tables.ts';
 import { closedSubject, noSubject, policyAction } from './constants.ts';
+import { NameClasses } from './name-classes.ts';
+import { NameEntries, type NameMaps } from './name-entries.ts';
 import { PeerClasses, type RefusedRules } from './peer-classes.ts';
-import { PeerEntries } from './peer-entries.ts';
+import { PeerEntries, type PeerKey, peerKey, peerNameKey } from './peer-entries.ts';
 import { type AttachedPod, PodSwitch } from './pod-switch.ts';
 import { PolicyStateTable } from './policy-state.ts';
 import { PortClasses } from './port-classes.ts';
+import { Resolvers } from './resolvers.ts';
 import { RuleNumbers, tierRegions } from './rule-numbers.ts';
 import { Subjects } from './subjects.ts';
 import { policyRules, RuleSet, Vectors } from './vectors.ts';
@@ -32,6 +35,7 @@ export interface PolicyTablesParts {
   readonly peerVectors: ArrayMemory;
   readonly ports: ArrayMemory;
   readonly portVectors: ArrayMemory;
+  readonly names: NameMaps;
   readonly pods: PodTables;
 }
 
@@ -58,7 +62,7 @@ interface Pending {
   readonly added: Set<PolicyRule>;
   readonly removed: PolicyRule[];
   readonly tiers: Set<Tier>;
-  readonly assigned: Map<string, number | undefined>;
+  readonly assigned: Map<PeerKey, number | undefined>;
   readonly forgotten: number[];
   readonly pods: Set<string>;
   /** All pods are to be looked at. */
@@ -91,6 +95,8 @@ export class PolicyTables implements Disposable {
   readonly #subjects: Subjects;
   readonly #ports: PortClasses;
   readonly #peers: PeerClasses;
+  readonly #names = new NameClasses();
+  readonly #resolvers: Resolvers;
   readonly #pods: PodSwitch;
   readonly #policies = new Map<string, PolicyState>();
   /** The denied connections of rules that are gone, by policy. */
@@ -118,8 +124,12 @@ export class PolicyTables implements Disposable {
     const peerVectors = new Vectors(parts.peerVectors, policyVectorSize);
     this.#peers = new PeerClasses({
       ...{ vectors: peerVectors, numbers: this.#numbers, now },
-      entries: (has) => new PeerEntries(parts.peers, parts.ranges, has),
+      entries: (has) => {
+        const { peers: addresses, ranges } = parts;
+        return new PeerEntries({ addresses, ranges, names: new NameEntries(parts.names) }, has);
+      },
     });
+    this.#resolvers = new Resolvers(parts.names.resolvers);
     this.#pods = new PodSwitch(parts.pods, this.#subjects);
     for (const number of this.#earlierRules(peerVectors, portVectors))
       this.#numbers.reserve(number);
@@ -148,6 +158,14 @@ export class PolicyTables implements Disposable {
   /** Calls `onProblems` with the keys of policies whose problem has changed other than by `take`. */
   setListener(onProblems: (keys: readonly string[]) => void): void {
     this.#onProblems = onProblems;
+  }
+
+  /**
+   * Sets the addresses of the name servers whose answers give addresses to the names that rules have; what the map has
+   * no room for is not written. Throws SysError.
+   */
+  setResolvers(addresses: Iterable<string>): void {
+    this.#resolvers.set(addresses);
   }
 
   /** Sets whether the programs write verdicts. */
@@ -195,8 +213,14 @@ export class PolicyTables implements Disposable {
     for (const number of new Set([...peers.gained.keys(), ...peers.lost.keys()])) {
       this.#peers.change(number, peers.gained.get(number) ?? [], peers.lost.get(number) ?? []);
     }
-    for (const [range, number] of peers.assigned) pending.assigned.set(range, number);
+    for (const [range, number] of peers.assigned) pending.assigned.set(peerKey(range), number);
     pending.forgotten.push(...peers.removed);
+    const names = this.#names.update(rules.added, rules.removed);
+    for (const [number, own] of names?.created ?? []) this.#peers.create(number, own);
+    for (const [name, number] of names?.assigned ?? []) {
+      pending.assigned.set(peerNameKey(name), number);
+    }
+    pending.forgotten.push(...(names?.removed ?? []));
     for (const pod of subjects.removed) {
       this.#pods.remove(pod);
       pending.pods.add(pod);
