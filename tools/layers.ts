@@ -41,7 +41,7 @@ const layers: Readonly<Record<string, Layer>> = {
       ...['datapath', 'agent', 'assets', 'control'],
     ],
   },
-  hubble: { imports: ['sys'] },
+  hubble: { imports: ['sys', 'ebpf', 'datapath', 'agent', 'control'] },
   simulate: {
     imports: [
       ...['sys', 'ebpf', 'state', 'objects', 'services', 'vm'],
@@ -53,7 +53,7 @@ const layers: Readonly<Record<string, Layer>> = {
   cli: {
     imports: [
       ...['sys', 'netlink', 'objects', 'services', 'policy', 'policy-tools', 'lab', 'datapath'],
-      ...['agent', 'assets', 'control', 'inspect', 'simulate', 'tune', 'deploy'],
+      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'simulate', 'tune', 'deploy'],
     ],
   },
   demo: { imports: ['sys', 'vm', 'lab', 'agent', 'assets', 'control', 'cli'], tests: ['ebpf'] },
@@ -62,7 +62,7 @@ const layers: Readonly<Record<string, Layer>> = {
     tests: [
       ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'routes', 'kube', 'vm', 'podnet', 'lab'],
       ...['policy', 'datapath'],
-      ...['agent', 'assets', 'control', 'inspect', 'deploy', 'cli', 'demo'],
+      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'deploy', 'cli', 'demo'],
     ],
   },
   tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'tune', 'deploy'] },

@@ -153,6 +153,7 @@ describe('commands that ask the agent', () => {
       'cni gc',
       'flow flush',
       'drop watch',
+      'observer',
       'dump',
       'cleanup',
     ]);

@@ -5,6 +5,7 @@ import { addCni, addNodes, addPods, addServices } from './program/cluster.ts';
 import { addAbout, addHousekeeping } from './program/housekeeping.ts';
 import { addDump, addSimulate, addTrace } from './program/inspect.ts';
 import { addLab } from './program/lab.ts';
+import { addObserver } from './program/observer.ts';
 import { withExamples } from './program/options.ts';
 import { addPolicies } from './program/policy.ts';
 import { addDrops, addEvents, addFlows } from './program/traffic.ts';
@@ -39,6 +40,7 @@ export function createProgram(): Command {
   addPolicies(program);
   addFlows(program);
   addDrops(program);
+  addObserver(program);
   addEvents(program);
   addDump(program);
   addTrace(program);

@@ -20,6 +20,7 @@ export { FlowMetrics } from './metrics/metrics.ts';
 export { FlowObserver, type ObserverOptions } from './observer/observer.ts';
 export { PeerList, type PeerNode } from './observer/peers.ts';
 export { readFlows } from './observer/read-flows.ts';
+export { type ObserverSettings, RunningObserver } from './observer/run.ts';
 export { HealthState, observerHealthName } from './server/health.ts';
 export { type Listen, listenText, RpcServer, type ServerOptions } from './server/server.ts';
 export type { TlsFiles } from './server/tls-files.ts';

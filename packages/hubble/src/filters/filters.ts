@@ -329,12 +329,9 @@ function httpParts(filter: FlowFilter): FlowMatch[] {
 
 /** Returns the path of an absolute URL or of a path with a query, or undefined if it is neither. */
 function pathOf(url: string): string | undefined {
-  const parsed = url.startsWith('/')
-    ? URL.parse(url, 'http://host')
-    : /^[a-z][-+.a-z0-9]*:\/\//i.test(url)
-      ? URL.parse(url)
-      : null;
-  if (parsed === null) return undefined;
+  const whole = url.startsWith('/') ? `http://host${url}` : url;
+  if (!/^[a-z][-+.a-z0-9]*:\/\//i.test(whole) || !URL.canParse(whole)) return undefined;
+  const parsed = new URL(whole);
   try {
     return decodeURIComponent(parsed.pathname);
   } catch {

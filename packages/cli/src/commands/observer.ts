@@ -1,0 +1,76 @@
+import { exitCodes, Failure } from '@heddle/control/failure';
+import { type Listen, listenText, MetricsError, RunningObserver } from '@heddle/hubble';
+
+/** The options of `heddle observer`. */
+export interface ObserverOptions {
+  readonly socket: string;
+  readonly bpffs: string;
+  readonly listen: readonly string[];
+  readonly address: string;
+  readonly cluster: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsClientCa?: string;
+  readonly metrics?: readonly string[];
+  readonly metricsListen?: string;
+}
+
+/** `heddle observer`: serves the flows of this node by Hubble's API until it is ended by a signal. */
+export async function observer(options: ObserverOptions): Promise<void> {
+  const { version } = await import('@heddle/assets');
+  const tls = tlsOf(options);
+  const listen = options.listen.map((text): Listen => {
+    const place = placeOf('--listen', text);
+    return 'unix' in place || !tls ? place : { ...place, tls };
+  });
+  const metricsListen = options.metricsListen;
+  const place =
+    metricsListen === undefined ? undefined : placeOf('--metrics-listen', metricsListen);
+  if (place && 'unix' in place) {
+    throw new Failure(exitCodes.usage, '--metrics-listen: metrics need HOST:PORT');
+  }
+  const signal = new Promise((resolve) => {
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, resolve);
+  });
+  await using running = await start({
+    ...{ socket: options.socket, bpffs: options.bpffs, address: options.address, listen },
+    ...{ cluster: options.cluster, version: `heddle ${version()}`, metrics: options.metrics ?? [] },
+    metricsListen: place,
+    log: (message) => process.stderr.write(`heddle observer: ${message}\n`),
+  });
+  for (const each of listen) process.stderr.write(`heddle observer: serves ${listenText(each)}\n`);
+  await signal;
+  void running;
+}
+
+async function start(settings: Parameters<typeof RunningObserver.start>[0]) {
+  try {
+    return await RunningObserver.start(settings);
+  } catch (error) {
+    if (error instanceof MetricsError) throw new Failure(exitCodes.usage, error.message);
+    throw error;
+  }
+}
+
+function tlsOf({ tlsCert, tlsKey, tlsClientCa }: ObserverOptions) {
+  if (tlsCert === undefined && tlsKey === undefined && tlsClientCa === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new Failure(exitCodes.usage, 'TLS needs both --tls-cert and --tls-key');
+  }
+  return { certificate: tlsCert, key: tlsKey, clientAuthority: tlsClientCa };
+}
+
+/** Reads `unix:///PATH`, `HOST:PORT`, `[HOST]:PORT` or `:PORT`. */
+function placeOf(flag: string, text: string): { unix: string } | { host: string; port: number } {
+  const unix = /^unix:(?:\/\/)?(\/.+)$/.exec(text);
+  if (unix) return { unix: unix[1]! };
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65535) {
+    throw new Failure(
+      exitCodes.usage,
+      `${flag}: "${text}" is no address (unix:///PATH, HOST:PORT or :PORT)`,
+    );
+  }
+  return { host: match[1] ?? (match[2] || '::'), port };
+}

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { DropReason, Verdict } from '@heddle/hubble/messages';
+import { flowsAt } from '@heddle/hubble/testing/client';
+import { askUdp, connectTcp, type LabHost, startBackend } from '@heddle/lab';
+import { decodeUtf8 } from '@heddle/sys';
+import { ManifestLab } from '../testing/manifest-lab.ts';
+import { endpoint, pod, service, slice } from '../testing/objects.ts';
+
+const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
+/** The NodePorts of a service with a pod, and of one without. */
+const nodePort = 30_090;
+const emptyPort = 30_091;
+/** The real command of Hubble, if the environment names it. */
+const hubble = process.env.HEDDLE_TEST_HUBBLE;
+
+describe('heddle observer', () => {
+  let agentLab: ManifestLab;
+  let client: LabHost;
+  let observer: ChildProcess;
+  let socket: string;
+  before(async () => {
+    agentLab = new ManifestLab('observer', { nodes: 1, podsPerNode: 1, outside: 1 });
+    client = agentLab.lab.outside[0]!;
+    await startBackend(agentLab.pod(0), { echo: [8080] });
+    await agentLab.start();
+    const { v4 } = agentLab.pod(0).addresses;
+    await agentLab.apply(
+      'web.yaml',
+      service('web', ['10.96.0.9'], {
+        type: 'NodePort',
+        ports: [{ name: 'tcp', port: 80, nodePort }],
+      }),
+      slice('web', [endpoint(v4)], { ports: [{ name: 'tcp', port: 8080 }] }),
+      pod('web-0', agentLab.node.name, [v4], []),
+      service('empty', ['10.96.0.10'], {
+        type: 'NodePort',
+        ports: [{ name: 'udp', port: 80, protocol: 'UDP', nodePort: emptyPort }],
+      }),
+    );
+    socket = `${agentLab.socket}.hubble`;
+    observer = await launch();
+  });
+  after(async () => {
+    await end(observer);
+    agentLab?.[Symbol.dispose]();
+  });
+
+  const flows = (request: Parameters<typeof flowsAt>[1]) => flowsAt(socket, request);
+  const launch = async () => {
+    let output = '';
+    const started = agentLab.node.spawn(
+      process.execPath,
+      [
+        ...[program, 'observer', '--socket', agentLab.socket, '--bpffs', agentLab.node.bpffs],
+        ...['--listen', `unix://${socket}`, '--metrics', 'flow', '--metrics', 'tcp'],
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    started.stderr!.on('data', (data) => {
+      output += data;
+      agentLab.log += data;
+    });
+    await agentLab.until('the observer to listen', () =>
+      output.includes('heddle observer: serves'),
+    );
+    return started;
+  };
+  const end = async (process: ChildProcess | undefined) => {
+    if (!process || process.exitCode !== null || process.signalCode !== null) return process;
+    const exited = once(process, 'exit');
+    process.kill('SIGTERM');
+    await exited;
+    return process;
+  };
+  /** Sends a line to the service and returns the client's port. */
+  const exchange = (): number => {
+    using connection = connectTcp(client, { address: agentLab.node.addresses.v4, port: nodePort });
+    connection.send('hello');
+    assert.equal(decodeUtf8(connection.receive()), 'hello');
+    return connection.localAddress.port;
+  };
+
+  test('a connection from outside the cluster is a flow with the names of the pod and the service', async () => {
+    const port = exchange();
+    const seen = await agentLab.until('the flows of the connection', async () => {
+      const found = await flows({
+        whitelist: [{ sourcePort: [`${port}`] }, { destinationPort: [`${port}`] }],
+      });
+      return found.some(({ isReply }) => isReply) ? found : undefined;
+    });
+    const request = seen.find(({ isReply }) => isReply === false)!;
+    assert.equal(request.source?.labels[0], 'reserved:world');
+    assert.equal(request.destination?.podName, 'web-0');
+    assert.equal(request.IP?.destination, agentLab.pod(0).addresses.v4);
+    assert.equal(request.destinationService?.name, 'web');
+    assert.equal(request.heddle?.frontendPort, nodePort);
+    assert.equal(request.nodeName, agentLab.node.name);
+    const reply = seen.find(({ isReply }) => isReply)!;
+    assert.equal(reply.sourceService?.name, 'web');
+  });
+
+  test('a packet that is dropped is a flow with its reason', async () => {
+    const address = agentLab.node.addresses.v4;
+    const drop = await agentLab.until('a drop', async () => {
+      assert.throws(() => askUdp(client, { address, port: emptyPort }, 'who?', 300));
+      return (await flows({ whitelist: [{ verdict: [Verdict.DROPPED] }] })).at(-1);
+    });
+    assert.equal(drop.dropReasonDesc, DropReason.SERVICE_BACKEND_NOT_FOUND);
+    assert.equal(drop.IP?.source, client.addresses.v4);
+    assert.equal(drop.destinationService?.name, 'empty');
+  });
+
+  test('flows go on after the agent has died, and after it has returned', async () => {
+    await agentLab.kill();
+    const port = exchange();
+    const known = (wanted: number) => async () =>
+      (await flows({ whitelist: [{ sourcePort: [`${wanted}`] }] })).at(-1);
+    const flow = await agentLab.until('the flow without an agent', known(port));
+    assert.equal(flow.destination?.podName, 'web-0');
+    await agentLab.start();
+    await agentLab.until('the flow with the next agent', known(exchange()));
+  });
+
+  test('a signal ends it, and a second one serves the same socket', async () => {
+    const ended = await end(observer);
+    assert.equal(ended?.exitCode, 0, agentLab.log);
+    observer = await launch();
+    const port = exchange();
+    const wanted = { whitelist: [{ sourcePort: [`${port}`] }] };
+    await agentLab.until('a flow', async () => (await flows(wanted)).at(-1));
+  });
+
+  test('the command hubble shows the flows', { skip: hubble === undefined }, async () => {
+    const port = exchange();
+    const run = (...args: string[]) =>
+      execFileSync(hubble!, ['--server', `unix://${socket}`, ...args], { encoding: 'utf8' });
+    await agentLab.until('the flow', async () =>
+      run('observe', '--all', '--to-service', 'default/web', '--from-port', `${port}`).includes(
+        'default/web-0:8080',
+      ),
+    );
+    assert.match(run('status'), /Healthcheck \(via .*\): Ok/);
+    assert.match(run('list', 'nodes'), new RegExp(`${agentLab.node.name} +Connected`));
+    assert.match(run('list', 'namespaces'), /default/);
+  });
+});

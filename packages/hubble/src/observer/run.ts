@@ -1,0 +1,266 @@
+import { createServer, type Server } from 'node:http';
+import { networkInterfaces } from 'node:os';
+import type { AgentStatus, DropEntry } from '@heddle/agent';
+import { ControlClient } from '@heddle/control';
+import { type Bpf, LinuxBpf } from '@heddle/ebpf';
+import { nodePlatform } from '@heddle/sys/node';
+import type { FlowRecord } from '../flows/record.ts';
+import { Observer } from '../generated/observer/observer_pb.js';
+import { Peer } from '../generated/peer/peer_pb.js';
+import { FlowMetrics } from '../metrics/metrics.ts';
+import { HealthState, observerHealthName } from '../server/health.ts';
+import { type Listen, RpcServer } from '../server/server.ts';
+import { AgentNames, readNameLists } from '../sources/agent-names.ts';
+import { connectionRecords, dropRecord } from '../sources/records.ts';
+import { ConnectionSweep } from '../sources/sweep.ts';
+import { NodeTables } from '../sources/tables.ts';
+import { FlowObserver } from './observer.ts';
+import { PeerList } from './peers.ts';
+
+/** The settings of an observer. */
+export interface ObserverSettings {
+  /** The agent's control socket. */
+  readonly socket: string;
+  /** The BPF file system with the pins. */
+  readonly bpffs: string;
+  /** The addresses on which the API is served. */
+  readonly listen: readonly Listen[];
+  /** The address for relays, HOST:PORT; empty if there is none. */
+  readonly address: string;
+  /** The name of the cluster; `default` is not part of a node's name. */
+  readonly cluster: string;
+  readonly version: string;
+  /** Hubble's settings of metrics, and the address on which they are served. */
+  readonly metrics: readonly string[];
+  readonly metricsListen?: { readonly host: string; readonly port: number } | undefined;
+  readonly log: (message: string) => void;
+}
+
+const sweepMs = 1000;
+const namesMs = 5000;
+/** The interval between attempts to reach the agent, or to open its pins. */
+const retryMs = 2000;
+const replacedMs = 10_000;
+
+/**
+ * An observer of a node: it sweeps the conntrack table, follows dropped packets by the agent's control
+ * socket, and serves Hubble's API. Without an agent it goes on with the names that it knows, and reports what
+ * is missing to the log once. It changes nothing on the node.
+ */
+export class RunningObserver implements AsyncDisposable {
+  readonly #settings: ObserverSettings;
+  readonly #names: AgentNames;
+  readonly #observer: FlowObserver;
+  readonly #health = new HealthState([observerHealthName, Observer.typeName]);
+  readonly #metrics: FlowMetrics;
+  readonly #peers = new PeerList();
+  readonly #bpf: Bpf = new LinuxBpf(nodePlatform());
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #reported = new Map<string, string>();
+  readonly #server: RpcServer;
+  #metricsServer: Server | undefined;
+  #drops: ControlClient | undefined;
+  #tables: NodeTables | undefined;
+  #sweep: ConnectionSweep | undefined;
+  #isClosed = false;
+
+  private constructor(settings: ObserverSettings, nodeName: string) {
+    this.#settings = settings;
+    this.#names = new AgentNames(settings.cluster);
+    this.#metrics = new FlowMetrics(settings.metrics);
+    const name = settings.cluster === 'default' ? nodeName : `${settings.cluster}/${nodeName}`;
+    const hasTls = settings.listen.some((listen) => 'host' in listen && listen.tls !== undefined);
+    const tlsServerName = hasTls ? serverNameOf(nodeName, settings.cluster) : undefined;
+    this.#observer = new FlowObserver({
+      node: { name, labels: [], interfaceName: (index) => this.#names.interfaceName(index) },
+      version: settings.version,
+      ...{ address: settings.address, tlsServerName },
+    });
+    const { address } = settings;
+    if (address !== '') this.#peers.set([{ name, address, tlsServerName }]);
+    this.#health.set(false);
+    this.#server = new RpcServer({
+      services: [Observer, Peer],
+      routes: (router) => {
+        router.service(Observer, this.#observer.service());
+        router.service(Peer, this.#peers.service());
+      },
+      health: this.#health,
+      onProblem: settings.log,
+    });
+  }
+
+  /** Starts an observer. Throws Failure if no agent answers, and an Error if an address cannot be used. */
+  static async start(settings: ObserverSettings): Promise<RunningObserver> {
+    using agent = await ControlClient.connect(settings.socket);
+    const { node } = (await agent.request('status')) as AgentStatus;
+    const observer = new RunningObserver(settings, node);
+    try {
+      observer.#setNames(await readNameLists(agent));
+      // Connections that are there already may be old; those after this sweep are new.
+      observer.#sweepOnce();
+      for (const listen of settings.listen) await observer.#server.listen(listen);
+      await observer.#serveMetrics();
+    } catch (error) {
+      await observer.close();
+      throw error;
+    }
+    observer.#repeat(sweepMs, async () => observer.#sweepOnce());
+    observer.#repeat(namesMs, () => observer.#refreshNames());
+    observer.#repeat(replacedMs, async () => observer.#closeReplaced());
+    void observer.#followDrops();
+    return observer;
+  }
+
+  /** Returns the metrics in Prometheus' text format. */
+  metricsText(): string {
+    return this.#metrics.text();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#drops?.[Symbol.dispose]();
+    this.#metricsServer?.close();
+    this.#metricsServer?.closeAllConnections();
+    await this.#server.close();
+    this.#closeTables();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #add(record: FlowRecord): void {
+    this.#observer.add(record);
+    this.#metrics.add(record);
+  }
+
+  #sweepOnce(): void {
+    try {
+      this.#tables ??= new NodeTables(this.#bpf, this.#settings.bpffs);
+    } catch (error) {
+      this.#health.set(false);
+      this.#report('tables', `the tables of the datapath cannot be read: ${messageOf(error)}`);
+      return;
+    }
+    const tables = this.#tables;
+    this.#sweep ??= new ConnectionSweep(tables.entries);
+    const now = Date.now();
+    const changes = this.#sweep.sweep(tables.memory, tables.highWater, Math.floor(now / 1000));
+    for (const change of changes) {
+      const snat = tables.snatAddress(change.snatIndex);
+      for (const record of connectionRecords(change, this.#names, now, snat)) this.#add(record);
+    }
+    this.#health.set(true);
+    this.#report('tables', '');
+  }
+
+  #closeReplaced(): void {
+    if (this.#tables?.isReplaced()) this.#closeTables();
+  }
+
+  #closeTables(): void {
+    this.#tables?.[Symbol.dispose]();
+    this.#tables = undefined;
+    this.#sweep = undefined;
+  }
+
+  async #refreshNames(): Promise<void> {
+    try {
+      using agent = await ControlClient.connect(this.#settings.socket);
+      this.#setNames(await readNameLists(agent));
+      this.#report('names', '');
+    } catch (error) {
+      this.#report('names', `names stay as they are: ${messageOf(error)}`);
+    }
+  }
+
+  #setNames(lists: Awaited<ReturnType<typeof readNameLists>>): void {
+    const own = Object.values(networkInterfaces()).flatMap((addresses) =>
+      (addresses ?? []).map(({ address }) => address),
+    );
+    this.#names.set(lists, own);
+  }
+
+  /** Follows dropped packets until the observer is closed; it connects again when the agent returns. */
+  async #followDrops(): Promise<void> {
+    while (!this.#isClosed) {
+      try {
+        this.#drops = await ControlClient.connect(this.#settings.socket);
+        this.#report('drops', '');
+        await this.#drops.follow<DropEntry>(
+          (drop) => this.#add(dropRecord(drop, this.#names, Date.now())),
+          'drops.follow',
+        );
+      } catch (error) {
+        if (this.#isClosed) return;
+        this.#report('drops', `dropped packets are not observed: ${messageOf(error)}`);
+      }
+      this.#drops?.[Symbol.dispose]();
+      await this.#pause(retryMs);
+    }
+  }
+
+  #serveMetrics(): Promise<void> {
+    const listen = this.#settings.metricsListen;
+    if (!listen) return Promise.resolve();
+    const server = createServer((request, response) => {
+      const isFound = request.method === 'GET' && request.url === '/metrics';
+      response.statusCode = isFound ? 200 : 404;
+      response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
+      response.end(isFound ? this.metricsText() : 'metrics are at /metrics\n');
+    });
+    this.#metricsServer = server;
+    return new Promise((resolve, reject) => {
+      server.once('error', (cause) =>
+        reject(
+          new Error(`serve metrics on ${listen.host}:${listen.port}: ${cause.message}`, { cause }),
+        ),
+      );
+      server.listen(listen.port, listen.host, () => resolve());
+    });
+  }
+
+  /** Runs a task again and again, each time `interval` milliseconds after it has ended. */
+  #repeat(interval: number, task: () => Promise<void>): void {
+    const again = () => {
+      if (this.#isClosed) return;
+      const timer = setTimeout(async () => {
+        this.#timers.delete(timer);
+        await task().catch((error: unknown) => this.#report('task', messageOf(error)));
+        again();
+      }, interval);
+      this.#timers.add(timer);
+    };
+    again();
+  }
+
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#isClosed) return resolve();
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        resolve();
+      }, milliseconds);
+      this.#timers.add(timer);
+    });
+  }
+
+  /** Logs a problem once, until it changes; the empty text ends it. */
+  #report(what: string, problem: string): void {
+    if ((this.#reported.get(what) ?? '') === problem) return;
+    this.#reported.set(what, problem);
+    this.#settings.log(problem === '' ? `${what}: it works again` : problem);
+  }
+}
+
+/** Returns the name that relays of Hubble expect in a node's certificate. */
+function serverNameOf(node: string, cluster: string): string {
+  const label = (name: string) => name.replaceAll('.', '-');
+  return `${label(node)}.${label(cluster)}.hubble-grpc.cilium.io`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
