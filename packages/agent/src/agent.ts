@@ -154,6 +154,25 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     return undefined;
   }
 
+  /** Asks one feature after the other: when one lets the pod go, the next may hold it. */
+  #holdPod(address: string, done: () => void): Disposable | undefined {
+    for (const { feature } of this.#features) {
+      let next: Disposable | undefined;
+      const hold = feature.holdPod?.(address, () => {
+        next = this.#holdPod(address, done);
+        if (!next) done();
+      });
+      if (!hold) continue;
+      return {
+        [Symbol.dispose]: () => {
+          hold[Symbol.dispose]();
+          next?.[Symbol.dispose]();
+        },
+      };
+    }
+    return undefined;
+  }
+
   #each(call: (feature: Feature) => void): void {
     for (const { feature } of this.#features) call(feature);
   }
@@ -173,6 +192,9 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
       onIdle: () => this.#reportFirstRead(),
       rewatch: () => this.#source.rewatch(),
       setApiServers: (servers) => this.#source.setApiServers(servers),
+      attach: (pod, addresses) => this.#each((feature) => feature.attach?.(pod, addresses)),
+      detach: (addresses) => this.#each((feature) => feature.detach?.(addresses)),
+      holdPod: (address, done) => this.#holdPod(address, done),
       owners: () =>
         new Map(this.#features.flatMap(({ feature }) => [...(feature.owners?.() ?? [])])),
     };
@@ -182,6 +204,7 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     return {
       reader: new ObjectReader(kinds),
       watches: () => this.#features.flatMap(({ feature }) => feature.watches),
+      beforeFirst: () => this.#each((feature) => feature.beforeFirst?.()),
       observe: (change) => {
         for (const { feature, kinds: own } of this.#features) {
           if (own.has(kindOf(change))) feature.observe?.(change);

@@ -42,7 +42,10 @@ describe('configuration', () => {
       sizes: {
         ...{ services: 65536, servicesMax: 262144, backends: 131072, slots: 262144 },
         ...{ affinity: 65536, flows: 65536 },
+        ...{ policySubjects: 1024, policyPeers: 131072, policyRanges: 65536 },
+        ...{ policyPeerClasses: 4096, policyPortClasses: 2048 },
       },
+      ...{ networkPolicy: true, policyOpenConnections: 'judge', policyDenyResponse: 'none' },
       options: { terminateTcp: false },
     });
   });

@@ -27,6 +27,14 @@ export interface FeatureDefinition<Datapath> {
   readonly open: (host: FeatureHost, datapath: Datapath) => Feature;
 }
 
+/** A pod as its interface records it. */
+export interface AttachedPod {
+  readonly namespace: string;
+  readonly name: string;
+  /** The uid that the kubelet gave; empty if it gave none. */
+  readonly uid: string;
+}
+
 /** The result of checking objects. */
 export interface Validation {
   /** The number of rows that the objects make. */
@@ -44,6 +52,8 @@ export interface Feature extends Disposable {
   readonly watches: readonly Watch[];
   /** Called with each change of its kinds as it is read, before `apply` has it; see Demand. */
   observe?(change: ObjectChange): void;
+  /** Called before the first `apply`, when everything that is watched was listed; see Demand. */
+  beforeFirst?(): void;
   /**
    * Takes the changes of its kinds; there may be objects that its watches do not select. `isComplete`: the source
    * has delivered everything, so that the feature may remove what an earlier agent has left.
@@ -53,6 +63,15 @@ export interface Feature extends Disposable {
   setAddresses?(own: readonly OwnAddress[]): void;
   /** Takes the addresses of the API servers, which objects must not take over. */
   setApiServers?(servers: readonly ServerAddress[]): void;
+  /** Called with each interface of a pod of this node, before it is up. */
+  attach?(pod: AttachedPod, addresses: readonly string[]): void;
+  /** Called when the interface with these addresses is gone. */
+  detach?(addresses: readonly string[]): void;
+  /**
+   * Has the container runtime wait for an address of a pod: calls `done` once the pod may start, unless the result is
+   * disposed before. Returns undefined if it may start now.
+   */
+  holdPod?(address: string, done: () => void): Disposable | undefined;
   /** Called once, when every row of the first objects has been tried. */
   onFirstRead?(): void;
   /** Called when another process is about to remove what Heddle has programmed: from then on nothing is repaired. */
@@ -115,6 +134,12 @@ export interface FeatureHost {
   rewatch(): void;
   /** Adds API servers that objects name to those that the source may connect to. */
   setApiServers(servers: readonly ServerAddress[]): void;
+  /** Reports an interface of a pod of this node to all features. */
+  attach(pod: AttachedPod, addresses: readonly string[]): void;
+  /** Reports that the interface with these addresses is gone. */
+  detach(addresses: readonly string[]): void;
+  /** Calls `done` once no feature holds a pod; see `holdPod` of Feature. Returns undefined if none does now. */
+  holdPod(address: string, done: () => void): Disposable | undefined;
   /** Returns what all features serve; see `owners` of Feature. */
   owners(): ReadonlyMap<string, string>;
 }

@@ -54,7 +54,7 @@ export function startAgent(options: StartOptions): Agent {
   const node = config.node ?? hostName(platform);
   const cgroup = chooseCgroup(platform, config.cgroup);
   const { bpffs, sizes, options: choices, manifests, xdp, sourceRanges } = config;
-  const { tunnelPort, localCongestionControl } = config;
+  const { tunnelPort, localCongestionControl, networkPolicy } = config;
   const isCluster = manifests === undefined;
   return new Agent({
     platform,
@@ -77,7 +77,9 @@ export function startAgent(options: StartOptions): Agent {
       return openDatapath({
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
         ...{ sourceRanges, socketLB: config.socketLB },
-        ...(config.network && { network: { tunnelPort, localCongestionControl } }),
+        ...(config.network && {
+          network: { tunnelPort, localCongestionControl, policy: networkPolicy },
+        }),
         netnsCookie: cookie,
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },
       });

@@ -188,7 +188,10 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
         'heddle_flows_evicted_total',
         'heddle_tcp_not_believed_total',
         'heddle_nat_ports_used',
-        // Those of the pod network, which is off here.
+        // Those of the pod network and its policies, which are off here.
+        ...['heddle_policies', 'heddle_policy_rules', 'heddle_policy_classes'],
+        ...['heddle_policy_peers', 'heddle_policy_pods_closed'],
+        'heddle_policy_denied_connections_total',
         ...['heddle_pods', 'heddle_pod_addresses_used', 'heddle_pod_addresses'],
         'heddle_cni_failures_total',
       ],

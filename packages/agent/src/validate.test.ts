@@ -15,7 +15,10 @@ test('validateManifests counts the objects and rows of valid manifests', () => {
     file('web.yaml', serviceYaml('web', '10.96.0.1'), sliceYaml('web', '10.244.0.1')),
     file('app.yaml', 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n'),
   ]);
-  assert.deepEqual(report.objects, { service: 1, slice: 1, node: 0, pod: 0 });
+  assert.deepEqual(report.objects, {
+    ...{ service: 1, slice: 1, node: 0, pod: 0 },
+    ...{ networkPolicy: 0, clusterNetworkPolicy: 0, namespace: 0 },
+  });
   assert.equal(report.rows, 1);
   assert.deepEqual(report.problems, []);
   assert.deepEqual(

@@ -162,6 +162,9 @@ export class MemoryDatapath implements NodeDatapath, FeaturesDatapath {
 
   readonly pods = new MemoryPods();
 
+  readonly policy: FeaturesDatapath['policy'] = undefined;
+  readonly verdicts: FeaturesDatapath['verdicts'] = undefined;
+
   readonly drops: (NodeDatapath & FeaturesDatapath)['drops'] = {
     counts: () => [{ reason: 'no endpoints', count: 2 }],
     refusals: () => [{ reason: 'no endpoints', count: 3 }],

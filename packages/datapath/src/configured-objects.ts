@@ -2,7 +2,6 @@ import { type ObjectSpec, resizeMap, setVariable } from '@heddle/ebpf';
 import {
   type DatapathOptions,
   type DatapathSizes,
-  defaultPolicySizes,
   hasPolicy,
   type PodNetworkOptions,
 } from './datapath-options.ts';
@@ -24,6 +23,7 @@ import { portStride, ticksOf, timeoutTicks, unansweredLimit } from './nat/flow-o
 import { ratePlaces } from './pods/pod-rates.ts';
 import { macBytes, podGatewayMac, podPlaces } from './pods/pod-tables.ts';
 import { policyPortWords } from './policy/port-classes.ts';
+import { defaultPolicySizes } from './policy/sizes.ts';
 import { policyRules } from './policy/vectors.ts';
 
 /** Returns the object of socket programs with constants and sizes by the options and the kernel. */
@@ -159,6 +159,12 @@ function policySizes(
     name_classes: policyNames,
     policy_grants: policyGrants,
   };
-  if (hasPolicy(network)) return wanted;
+  // The fixed classes and subjects always have room.
+  const least = 8;
+  if (hasPolicy(network)) {
+    return Object.fromEntries(
+      Object.entries(wanted).map(([name, size]) => [name, Math.max(size, least)]),
+    );
+  }
   return Object.fromEntries(Object.keys(wanted).map((name) => [name, 1]));
 }

@@ -11,7 +11,11 @@ export type { EntryAccess, EntryNames, MapDescription } from './core/map-descrip
 export { PinLock, PinsInUse } from './core/pin-lock.ts';
 export { currentPins, pinRoot } from './core/pinned-maps.ts';
 export { Datapath, openDatapath } from './datapath.ts';
-export type { DatapathOptions, DatapathSizes, PodNetworkOptions } from './datapath-options.ts';
+export type {
+  DatapathOptions,
+  DatapathSizes,
+  PodNetworkOptions,
+} from './datapath-options.ts';
 export { externalInterfaces } from './devices/maps.ts';
 export { filterPlace, type NodeDevice } from './devices/node-devices.ts';
 export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
@@ -32,6 +36,10 @@ export { withPublicSecret } from './nat/public-index.ts';
 export { podBlocks, podFilters } from './pods/pod-programs.ts';
 export type { PodLimits } from './pods/pod-rates.ts';
 export { type ProgrammedPod, podGatewayMac } from './pods/pod-tables.ts';
+export type { NumberedRule, PolicyTables } from './policy/policy-tables.ts';
+export { tierRegions } from './policy/rule-numbers.ts';
+export { policyRules } from './policy/vectors.ts';
+export type { Verdict } from './policy/verdicts.ts';
 export type { BackendCounters } from './services/backend-table.ts';
 export { maglevSize, maglevTable } from './services/maglev.ts';
 export type { DatapathStatus } from './status.ts';

@@ -18,10 +18,13 @@ test('the ClusterRole allows reading the watched objects and nothing else', () =
       rule.resources.map((resource) => `${rule.verbs} ${rule.apiGroups}/${resource}`),
   );
   assert.deepEqual(granted.sort(), [
+    'list,watch /namespaces',
     'list,watch /nodes',
     'list,watch /pods',
     'list,watch /services',
     'list,watch discovery.k8s.io/endpointslices',
+    'list,watch networking.k8s.io/networkpolicies',
+    'list,watch policy.networking.k8s.io/clusternetworkpolicies',
   ]);
   assert.equal(ClusterRoleBinding.roleRef.name, ClusterRole.metadata.name);
   assert.deepEqual(ClusterRoleBinding.subjects, [
@@ -142,8 +145,8 @@ test('the agent accepts the configuration with all settings', () => {
     [set.metricsAddress, set.logLevel, set.devices, set.podDevices, set.forwarding],
     ['off', 'debug', 'bond*, eth0', 'veth*', 'hybrid'],
   );
-  const sizes = { services: 1, servicesMax: 262144, backends: 2, slots: 3, affinity: 4, flows: 5 };
-  assert.deepEqual(set.sizes, sizes);
+  const sizes = { services: 1, backends: 2, slots: 3, affinity: 4, flows: 5 };
+  assert.deepEqual(set.sizes, { ...readConfig(undefined, {}).sizes, ...sizes });
   assert.equal(set.snatPorts, '2000-2999');
   assert.deepEqual(set.timeouts, { ...readConfig(undefined, {}).timeouts, udp: 7 });
 });

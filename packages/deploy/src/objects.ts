@@ -47,10 +47,24 @@ function objectsWithConditions(given: Values, table?: SettingTable): readonly Ku
       kind: 'ClusterRole',
       metadata: { name, labels },
       rules: [
-        { apiGroups: [''], resources: ['services', 'nodes', 'pods'], verbs: ['list', 'watch'] },
+        {
+          apiGroups: [''],
+          resources: ['services', 'nodes', 'pods', 'namespaces'],
+          verbs: ['list', 'watch'],
+        },
         {
           apiGroups: ['discovery.k8s.io'],
           resources: ['endpointslices'],
+          verbs: ['list', 'watch'],
+        },
+        {
+          apiGroups: ['networking.k8s.io'],
+          resources: ['networkpolicies'],
+          verbs: ['list', 'watch'],
+        },
+        {
+          apiGroups: ['policy.networking.k8s.io'],
+          resources: ['clusternetworkpolicies'],
           verbs: ['list', 'watch'],
         },
       ],

@@ -14,6 +14,13 @@ const read = (...assignments: string[]) => readSettings(assignments, '1.2.3');
 const defaultSizes = {
   ...{ services: 65536, servicesMax: 262144, backends: 131072, slots: 262144 },
   ...{ affinity: 65536, flows: 65536 },
+  ...{
+    policySubjects: 1024,
+    policyPeers: 131072,
+    policyRanges: 65536,
+    policyPeerClasses: 4096,
+    policyPortClasses: 2048,
+  },
 };
 
 test('without --set, settings have their defaults, which their schemas allow', () => {

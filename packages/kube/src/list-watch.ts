@@ -34,6 +34,8 @@ export interface ListWatchOptions<T> {
   readonly platform: Pick<Platform, 'setTimer' | 'wallTimeMs' | 'monotonicNs' | 'randomBytes'>;
   readonly client: Pick<ApiClient, 'get' | 'server'>;
   readonly resource: Resource<T>;
+  /** The server may lack the resource (404), which counts as an empty list; it is asked again later. */
+  readonly mayBeMissing?: boolean;
   /**
    * Called with changes in order. The first call comes when the first list is complete, also when it is
    * empty. A later list is one call with its differences, and each piece of data with events is one call.
@@ -62,6 +64,8 @@ const plainListsMs = 300_000;
 const watchSilenceMs = 90_000;
 /** The duration after which a watch counts as successful. */
 const soundMs = 30_000;
+/** The time (up to twice as long) after which a server is asked again for a resource that it lacks. */
+const missingMs = 30_000;
 /** The limit of Retry-After. */
 const longestRetryMs = 300_000;
 
@@ -257,6 +261,10 @@ export class ListWatch<T> implements Disposable {
         return;
       }
     }
+    if (status === 404 && this.#options.mayBeMissing) {
+      this.#setMissing(error.message);
+      return;
+    }
     const hasProgress = replica.version !== exchange.from;
     const stoodNs = exchange.headNs === undefined ? 0n : platform.monotonicNs() - exchange.headNs;
     const wasWatching = !replica.isListing;
@@ -285,6 +293,16 @@ export class ListWatch<T> implements Disposable {
     const retryAtMs = platform.wallTimeMs() + waitMs;
     this.#setState({ phase, error: error.message, retryAtMs });
     if (!this.#isDisposed) this.#tryIn(waitMs);
+  }
+
+  #setMissing(error: string): void {
+    this.#failures = 0;
+    this.#replica.setMissing();
+    const changes = this.#replica.take();
+    if (changes) this.#options.onChanges(changes);
+    if (this.#isDisposed) return;
+    this.#setState({ phase: 'watching', error });
+    if (!this.#isDisposed) this.#tryIn(missingMs * (1 + this.#random()));
   }
 
   /**

@@ -85,6 +85,14 @@ export class Replica<T> {
     return changes;
   }
 
+  /** The server does not have the resource: all known objects are gone. A list is needed to know more. */
+  setMissing(): void {
+    this.#changes = Array.from(this.#known.keys(), deletionOf);
+    this.#isNews = this.#version === '';
+    this.#known.clear();
+    this.renew();
+  }
+
   /** Adds an item of a list. `head` is the part of the list before its items. */
   readItem(bytes: Uint8Array, head: unknown): void {
     const listing = this.#listing!;

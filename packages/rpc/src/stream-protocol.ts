@@ -25,6 +25,11 @@ export interface Client {
   push(bytes: Uint8Array): void;
   /** Exempts the client from `idleMs`, because it waits for events. */
   keepOpen(): void;
+  /**
+   * Keeps the connection until `end`, also beyond `idleMs` and when the client has shut down its side, because the reply
+   * comes later.
+   */
+  wait(): void;
   /** Ends the connection once all replies are sent; no further request is answered. */
   end(): void;
 }

@@ -32,6 +32,8 @@ interface Connection {
   sent: number;
   pending: number;
   keptOpen: boolean;
+  /** A reply comes later. */
+  waits: boolean;
   phase: Phase;
   /** The client has shut down its side. */
   atEnd: boolean;
@@ -154,6 +156,7 @@ export class StreamServer implements Disposable {
       sent: 0,
       pending: 0,
       keptOpen: false,
+      waits: false,
       phase: 'open',
       atEnd: false,
       interest: EPOLLIN,
@@ -170,8 +173,14 @@ export class StreamServer implements Disposable {
       keepOpen() {
         connection.keptOpen = true;
       },
-      end() {
+      wait() {
+        connection.waits = true;
+      },
+      end: () => {
         if (connection.phase === 'open') connection.phase = 'ending';
+        if (!connection.waits) return;
+        connection.waits = false;
+        if (isOpen()) this.#serve(connection);
       },
     });
     this.#connections.set(token, connection);
@@ -233,7 +242,8 @@ export class StreamServer implements Disposable {
         return;
       }
     } while (isMore && connection.pending < lowWater);
-    const isDone = !isMore && (connection.atEnd || connection.phase !== 'open');
+    const isDone =
+      !isMore && !connection.waits && (connection.atEnd || connection.phase !== 'open');
     if (isDone && connection.pending === 0) this.#finish(connection);
     else this.#updateInterest(connection);
   }
@@ -316,9 +326,10 @@ export class StreamServer implements Disposable {
   }
 
   /** Returns when a client is closed if nothing happens, on the clock of #nowMs. */
-  #dueMs({ phase, pending, keptOpen, lastProgressMs, lastRequestMs }: Connection): number {
+  #dueMs(connection: Connection): number {
+    const { phase, pending, keptOpen, waits, lastProgressMs, lastRequestMs } = connection;
     if (pending > 0 || phase === 'draining') return lastProgressMs + this.#limits.stalledMs;
-    return keptOpen ? Number.POSITIVE_INFINITY : lastRequestMs + this.#limits.idleMs;
+    return keptOpen || waits ? Number.POSITIVE_INFINITY : lastRequestMs + this.#limits.idleMs;
   }
 
   #sweepBy(dueMs: number): void {

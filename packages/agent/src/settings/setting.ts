@@ -120,10 +120,10 @@ export function list({
   return { ...rest, fallback: [], schema: { type: 'array', items, description: remedy } };
 }
 
-/** Returns a setting that is true or false. The default is false. */
-export function yesNo(options: Common): Setting<boolean> {
+/** Returns a setting that is true or false. */
+export function yesNo(options: Common, fallback = false): Setting<boolean> {
   const schema: Schema = { type: 'boolean', description: 'write true or false' };
-  return { ...options, fallback: false, schema };
+  return { ...options, fallback, schema };
 }
 
 /** Settings that are fields of one mapping. */

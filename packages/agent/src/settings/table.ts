@@ -1,4 +1,5 @@
 import { defaultNat, type FlowTimeouts, longestTimeout } from '@heddle/datapath/flow-options';
+import { defaultPolicySizes } from '@heddle/datapath/policy-sizes';
 import { formatPortRange } from '../snat-ports.ts';
 import {
   checkListenAddress,
@@ -27,6 +28,8 @@ export const defaultMetricsAddress = '127.0.0.1:10249';
 
 /** The kernel counts the entries of a map in a u32. */
 const largestMap = 0xffffffff;
+/** The class of a port has 16 bits. */
+const largestPortClasses = 0xffff;
 /** The path of a unix socket has 108 bytes with its NUL. */
 const longestSocketPath = 107;
 
@@ -273,6 +276,23 @@ export const settings = {
     more: 'BBR paces what it sends, which slows transfers within a node down. Applications that choose one keep it; with off, all keep theirs.',
     fallback: 'cubic',
   }),
+  networkPolicy: yesNo(
+    {
+      about: 'enforce NetworkPolicies and ClusterNetworkPolicies, with `network`',
+      more: 'A pod starts once its policies are programmed. Without it, all pods may talk to all.',
+    },
+    true,
+  ),
+  policyOpenConnections: choice(['judge', 'keep'], {
+    about: 'whether policies that change apply to open connections, too',
+    more: 'With judge, a connection that the present policies deny ends at its next packet; with keep, it goes on.',
+    fallback: 'judge',
+  }),
+  policyDenyResponse: choice(['none', 'icmp', 'reset'], {
+    about: 'what the sender of a packet that a policy denies receives',
+    more: 'With none, nothing, as other networks do; with icmp, an ICMP error (administratively prohibited); with reset, a TCP reset, and an ICMP error for other protocols.',
+    fallback: 'none',
+  }),
   cni: group('The CNI plug-in, with `network`.', {
     binDir: text({
       about: 'directory in which the container runtime looks for plug-ins',
@@ -327,6 +347,31 @@ export const settings = {
       more: '136 bytes each.',
       fallback: 65_536,
       flag: '--max-flows <n>',
+    }),
+    policySubjects: count(largestMap, {
+      about: 'different sets of policies that select pods of this node, in one direction',
+      more: '544 bytes each.',
+      fallback: defaultPolicySizes.policySubjects,
+    }),
+    policyPeers: count(largestMap, {
+      about: 'addresses that policies of this node’s pods name as peers',
+      more: 'Some 90 bytes each, taken as the map fills.',
+      fallback: defaultPolicySizes.policyPeers,
+    }),
+    policyRanges: count(largestMap, {
+      about: 'ranges of addresses that policies of this node’s pods name as peers',
+      more: 'Some 120 bytes each, taken as the map fills.',
+      fallback: defaultPolicySizes.policyRanges,
+    }),
+    policyPeerClasses: count(largestMap, {
+      about: 'classes of peers: addresses that are peers of the same rules',
+      more: '520 bytes each.',
+      fallback: defaultPolicySizes.policyPeerClasses,
+    }),
+    policyPortClasses: count(largestPortClasses, {
+      about: 'classes of ports: ports that the same rules name',
+      more: '520 bytes each.',
+      fallback: defaultPolicySizes.policyPortClasses,
     }),
   }),
   timeouts: group('Seconds until the node forgets an external connection.', {

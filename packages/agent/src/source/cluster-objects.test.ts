@@ -55,7 +55,7 @@ function cluster() {
   const observed: ObjectChange[] = [];
   const objects = new ClusterObjects({
     platform: time,
-    demand: { observe: (change) => observed.push(change) },
+    demand: { observe: (change) => observed.push(change), beforeFirst: () => {} },
     listener: {
       onChange: (batch) => batches.push(batch),
       onPhase: (state) => phases.push(state),

@@ -7,7 +7,7 @@ import type { Demand } from './watches.ts';
 
 export interface ClusterObjectsOptions {
   readonly platform: Pick<Platform, 'setTimer' | 'monotonicNs' | 'wallTimeMs' | 'log'>;
-  readonly demand: Pick<Demand, 'observe'>;
+  readonly demand: Pick<Demand, 'observe' | 'beforeFirst'>;
   readonly listener: Pick<SourceListener, 'onChange' | 'onPhase'>;
   /** Returns the URL of the API server that is in use. */
   readonly server: () => string;
@@ -153,9 +153,7 @@ export class ClusterObjects implements Disposable {
 
   /** Reports at once, or once `coalesceMs` have passed since the last time. */
   #flushSoon(): void {
-    // Only the first batch waits for lists.
-    if (this.#complete ? this.#pending.size === 0 : ![...this.#listed.values()].every(Boolean))
-      return;
+    if (this.#complete ? this.#pending.size === 0 : !this.#isListed()) return;
     if (this.#timer) return;
     const { platform } = this.#options;
     const now = platform.monotonicNs();
@@ -169,6 +167,15 @@ export class ClusterObjects implements Disposable {
       this.#timer = undefined;
       this.#flush();
     });
+  }
+
+  /** Returns true if the first batch has everything. Only that one waits for lists. */
+  #isListed(): boolean {
+    const isWhole = () => [...this.#listed.values()].every(Boolean);
+    if (!isWhole()) return false;
+    // Features may want more now.
+    this.#options.demand.beforeFirst();
+    return isWhole();
   }
 
   #flush(): void {

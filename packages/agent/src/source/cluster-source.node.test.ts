@@ -34,6 +34,7 @@ function open(forwarding: 'snat' | 'dsr' = 'snat'): Source {
       reader: serviceReader,
       watches: () => feature!.watches,
       observe: (change) => feature!.observe!(change),
+      beforeFirst: () => {},
     },
     listener: {
       onChange: (batch) => batches.push(batch),
@@ -249,7 +250,12 @@ describe('a cluster as the source', { timeout: 60_000 }, () => {
     let watches = [here, labelled];
     source = openClusterSource({
       ...{ platform, access: openAccess(server.url) },
-      demand: { reader: serviceReader, watches: () => watches, observe: () => {} },
+      demand: {
+        reader: serviceReader,
+        watches: () => watches,
+        observe: () => {},
+        beforeFirst: () => {},
+      },
       listener: {
         onChange: (batch) => batches.push(batch),
         onPhase: (state) => phases.push(state),

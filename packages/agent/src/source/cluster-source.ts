@@ -4,7 +4,7 @@ import type { Platform } from '@heddle/sys';
 import { ClusterObjects } from './cluster-objects.ts';
 import { ServerAddresses } from './server-addresses.ts';
 import type { ServerAddress, Source, SourceListener, SourceState } from './source.ts';
-import { type Demand, mergedWatches, type Watch } from './watches.ts';
+import { type Demand, mergedWatches, type Watch, watchedPath } from './watches.ts';
 
 export interface ClusterSourceOptions {
   readonly platform: Platform;
@@ -71,15 +71,16 @@ class ClusterSource implements Source {
     this.#objects.expect(this.#wanted.keys());
     for (const [id, watch] of this.#wanted) {
       if (this.#open.has(id)) continue;
-      const { kind, labelSelector, fieldSelector } = watch;
+      const { kind, labelSelector, fieldSelector, mayBeMissing = false } = watch;
       const list = new ListWatch({
         ...{ platform: this.#platform, client: this.#client },
         resource: {
-          ...{ path: kind.path, fields: kind.fields },
+          ...{ path: watchedPath(watch), fields: kind.fields },
           ...(labelSelector === undefined ? {} : { labelSelector }),
           ...(fieldSelector === undefined ? {} : { fieldSelector }),
           read: (value) => this.#demand.reader.read(value),
         },
+        mayBeMissing,
         onChanges: (changes) => this.#take(id, changes),
         onState: (state) => this.#objects.setState(id, kind.name, state),
       });

@@ -3,9 +3,13 @@ import { type Kind, type ObjectChange, type ObjectReader, podKind } from '@heddl
 /** The objects of a kind that a feature wants: all, or those that the selectors match. */
 export interface Watch {
   readonly kind: Kind;
+  /** The namespace of the objects; all namespaces if it is absent. */
+  readonly namespace?: string;
   /** Selectors in the API's syntax. A folder has none, so that a feature may get more than it wants. */
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
+  /** The API server may not have the kind. */
+  readonly mayBeMissing?: boolean;
 }
 
 /** The objects that all features together want of a source. */
@@ -19,6 +23,11 @@ export interface Demand {
    * objects changes its watches, and the first batch waits for these, too.
    */
   observe(change: ObjectChange): void;
+  /**
+   * Called when everything that is watched was listed once, before the first batch. A feature may change its watches
+   * then, too.
+   */
+  beforeFirst(): void;
 }
 
 /** Returns the watch of the pods of a node, but for those of finished jobs, which may remain by the thousand. */
@@ -28,8 +37,16 @@ export function runningPods(node: string): Watch {
 }
 
 /** Returns a text that is the same for equal watches only. */
-export function watchId({ kind, labelSelector = '', fieldSelector = '' }: Watch): string {
-  return [kind.name, labelSelector, fieldSelector].join('\n');
+export function watchId(watch: Watch): string {
+  const { kind, namespace = '', labelSelector = '', fieldSelector = '' } = watch;
+  return [kind.name, namespace, labelSelector, fieldSelector].join('\n');
+}
+
+/** Returns the path of the API that has the objects of a watch. */
+export function watchedPath({ kind: { path }, namespace }: Watch): string {
+  if (namespace === undefined) return path;
+  const end = path.lastIndexOf('/');
+  return `${path.slice(0, end)}/namespaces/${namespace}${path.slice(end)}`;
 }
 
 /**
@@ -50,5 +67,9 @@ function contains(a: Watch, b: Watch): boolean {
   if (a.kind !== b.kind || watchId(a) === watchId(b)) return false;
   const covers = (whole: string | undefined, part: string | undefined) =>
     whole === undefined || whole === part;
-  return covers(a.labelSelector, b.labelSelector) && covers(a.fieldSelector, b.fieldSelector);
+  return (
+    covers(a.namespace, b.namespace) &&
+    covers(a.labelSelector, b.labelSelector) &&
+    covers(a.fieldSelector, b.fieldSelector)
+  );
 }

@@ -272,6 +272,11 @@ export class PolicyTables implements Disposable {
     this.#sweepLater();
   }
 
+  /** The names (`namespace/name`) of the pods that have an interface. */
+  get attached(): Iterable<string> {
+    return this.#pods.attached;
+  }
+
   /** Returns true if an address has the subjects of its pod. */
   isProgrammed(address: string): boolean {
     return this.#pods.isProgrammed(address);

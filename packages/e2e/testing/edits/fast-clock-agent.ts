@@ -177,7 +177,8 @@ export class FastClockAgent implements Disposable {
           platform,
           config: {
             ...config,
-            ...{ node: name, cgroup, bpffs, sizes, healthAddress: 'off', metricsAddress: 'off' },
+            ...{ node: name, cgroup, bpffs, healthAddress: 'off', metricsAddress: 'off' },
+            sizes: { ...config.sizes, ...sizes },
           },
           version: 'test',
           features: allFeatures,

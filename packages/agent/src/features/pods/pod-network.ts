@@ -20,6 +20,7 @@ import {
 import { createPodInterface, isNameTaken, PodLinkExists, removePodInterface } from '@heddle/podnet';
 import { Disposal, type Platform, SysError } from '@heddle/sys';
 import type { EventLog } from '../../events.ts';
+import type { FeatureHost } from '../../feature.ts';
 import { type Attachment, Attachments, attachmentOf } from './attachments.ts';
 import type { AttachmentKey, CniCall } from './cni/call.ts';
 import { CniError } from './cni/errors.ts';
@@ -39,6 +40,8 @@ export interface PodNetworkOptions {
   readonly congestionControl: string | undefined;
   /** The directory of network settings; see Sysctls. */
   readonly sysctls: string;
+  /** The agent, for the features that have to know pods before they start. */
+  readonly host: Pick<FeatureHost, 'attach' | 'detach' | 'holdPod'>;
   /** Returns the sizes of packets on new interfaces. Throws NetlinkError. */
   readonly sizes: () => PacketSizes;
 }
@@ -161,6 +164,20 @@ export class PodNetwork implements CniHandler, Disposable {
     return { kind, name, interfaceName, mac, mtu, addresses, netns };
   }
 
+  hold({ addresses }: AddedPod, done: () => void): Disposable | undefined {
+    const [first] = addresses;
+    return first === undefined ? undefined : this.#options.host.holdPod(first, done);
+  }
+
+  giveUp(key: AttachmentKey): CniError {
+    const attachment = this.#attachments.find(key);
+    if (attachment) this.disconnect(attachment, 'its network policies are not known');
+    const reason = attachment?.record.pod
+      ? 'the API server has not reported the Pod in time, so its network policies are not known'
+      : 'CNI_ARGS names no Pod, so its network policies are not known (networkPolicy: false needs none)';
+    return new CniError('tryAgain', `connect pod: ${reason}`);
+  }
+
   remove(key: AttachmentKey): void {
     const attachment = this.#attachments.find(key);
     // The address is free when the plug-in has removed the interface.
@@ -242,6 +259,7 @@ export class PodNetwork implements CniHandler, Disposable {
     for (const attachment of attachments) {
       this.#attachments.add(attachment);
       this.#pool.reserve(attachment.addresses);
+      this.#report(attachment);
       try {
         datapath.pods.set(attachment);
       } catch (error) {
@@ -255,6 +273,7 @@ export class PodNetwork implements CniHandler, Disposable {
   #onGone(attachment: Attachment): void {
     const { ifindex, addresses } = attachment;
     this.#options.datapath.pods.remove(ifindex);
+    this.#options.host.detach(addresses);
     this.#pool.release(addresses, this.#nowMs());
     this.#others.remove(attachment);
   }
@@ -301,6 +320,11 @@ export class PodNetwork implements CniHandler, Disposable {
     }
   }
 
+  /** Has the features know a pod before its interface is up. */
+  #report({ record: { pod, podUid }, addresses }: Attachment): void {
+    if (pod) this.#options.host.attach({ ...pod, uid: podUid ?? '' }, addresses);
+  }
+
   #allocate() {
     try {
       return this.#pool.allocate(this.#nowMs());
@@ -327,11 +351,15 @@ export class PodNetwork implements CniHandler, Disposable {
       createPodInterface(platform, this.#node, namespace, settings, ({ link }) => {
         attachment = attachmentOf(link, record, platform.wallTimeMs());
         datapath.pods.set(attachment);
+        this.#report(attachment);
       });
     try {
       this.#withoutUnfinished(name, create);
     } catch (error) {
-      if (attachment) datapath.pods.remove(attachment.ifindex);
+      if (attachment) {
+        datapath.pods.remove(attachment.ifindex);
+        this.#options.host.detach(attachment.addresses);
+      }
       throw error;
     }
     this.#attachments.add(attachment!);

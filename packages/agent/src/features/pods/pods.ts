@@ -80,7 +80,7 @@ class PodsFeature implements Feature {
       );
       this.#network = this.#opened.use(
         new PodNetwork({
-          ...{ platform, events, datapath },
+          ...{ platform, events, datapath, host },
           kind: config.podInterface,
           congestionControl: config.podCongestionControl,
           sysctls: config.sysctls,

@@ -5,7 +5,10 @@ import { listenUnix, removeOwnSocket, socketIdentity } from '@heddle/sys/net';
 import { CniError } from './errors.ts';
 import { encodeAnswer, longestMessage } from './message.ts';
 import { errorResult } from './result.ts';
-import { type Answered, answerCall, type CniHandler } from './verbs.ts';
+import { type Answered, answerCall, type CniHandler, failedAnswer } from './verbs.ts';
+
+/** The longest time that the runtime waits for a pod, in milliseconds: the plug-in ends by itself after 20 s. */
+const holdMs = 18_000;
 
 /** A node starts some hundred pods at once after a reboot. */
 const limits: ServerLimits = {
@@ -69,6 +72,8 @@ class CniSession implements Session {
   #length = 0;
   #namespace: NetworkNamespace | undefined;
   #phase: 'receiving' | 'received' | 'answered' = 'receiving';
+  /** While the answer to ADD waits until the pod may start. */
+  #held: Disposable | undefined;
 
   constructor(platform: Platform, client: Client, handler: CniHandler, onAnswer: OnAnswer) {
     this.#platform = platform;
@@ -100,16 +105,41 @@ class CniSession implements Session {
     this.#phase = 'answered';
     const started = this.#platform.monotonicNs();
     const answered = this.#answer();
-    this.#client.reply(answered.bytes);
-    this.#client.end();
-    this.close();
-    this.#onAnswer(answered, Number(this.#platform.monotonicNs() - started) / 1e9);
+    const { added } = answered;
+    const end = (answer: Answered) => {
+      this.#reply(answer);
+      this.#onAnswer(answer, Number(this.#platform.monotonicNs() - started) / 1e9);
+    };
+    const hold = added && this.#handler.hold(added.pod, () => end(answered));
+    if (!hold) {
+      end(answered);
+      return true;
+    }
+    this.#client.wait();
+    const timer = this.#platform.setTimer(holdMs, () => {
+      hold[Symbol.dispose]();
+      end(failedAnswer(this.#message(), answered, this.#handler.giveUp(added.key)));
+    });
+    this.#held = {
+      [Symbol.dispose]() {
+        timer[Symbol.dispose]();
+        hold[Symbol.dispose]();
+      },
+    };
     return true;
   }
 
   close(): void {
+    this.#held?.[Symbol.dispose]();
+    this.#held = undefined;
     this.#namespace?.[Symbol.dispose]();
     this.#namespace = undefined;
+  }
+
+  #reply({ bytes }: Answered): void {
+    this.#client.reply(bytes);
+    this.close();
+    this.#client.end();
   }
 
   #answer(): Answered {

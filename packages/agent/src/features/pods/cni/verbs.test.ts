@@ -1,10 +1,12 @@
 // The specification of CNI as a table: each verb with each version, and each error.
+
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NetworkNamespace } from '@heddle/netlink';
 import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
 import fc from 'fast-check';
 import { cniVersions } from './call.ts';
+import { CniError } from './errors.ts';
 import type { AddedPod } from './result.ts';
 import { answerCall, type CniHandler } from './verbs.ts';
 
@@ -23,6 +25,14 @@ const prevResult = { ips: [{ address: '10.7.0.2/32', interface: 1 }] };
 
 /** Notes what it is called with. */
 class TestHandler implements CniHandler {
+  hold() {
+    return undefined;
+  }
+
+  giveUp() {
+    return new CniError('tryAgain', 'connect pod: its policies are not known');
+  }
+
   readonly calls: unknown[] = [];
   notReady: string | undefined;
   unavailable: string | undefined;

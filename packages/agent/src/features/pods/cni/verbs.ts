@@ -20,6 +20,13 @@ import {
 export interface CniHandler {
   /** Connects a pod. The same attachment twice gives the same result. */
   add(call: CniCall & { readonly verb: 'ADD' }, namespace: NetworkNamespace): AddedPod;
+  /**
+   * Has the runtime wait for a connected pod: calls `done` once it may start, unless the result is disposed before.
+   * Returns undefined if it may start now.
+   */
+  hold(pod: AddedPod, done: () => void): Disposable | undefined;
+  /** Returns the error of a pod that may not start, and disconnects it. */
+  giveUp(key: AttachmentKey): CniError;
   /** Forgets a pod. An unknown one is fine. */
   remove(key: AttachmentKey): void;
   /** Checks that a pod is connected as ADD has left it. */
@@ -44,6 +51,8 @@ export interface Answered {
   /** `CONTAINERID/IFNAME`; empty for verbs without them. */
   readonly subject: string;
   readonly error: CniError | undefined;
+  /** The pod that ADD has connected. */
+  readonly added?: { readonly pod: AddedPod; readonly key: AttachmentKey };
 }
 
 /** Answers a call, with the network namespace that came with it. Never throws. */
@@ -58,8 +67,14 @@ export function answerCall(
     read = parseMessage(message);
     const call = parseCall(read);
     if ('containerId' in call) subject = `${call.containerId}/${call.interfaceName}`;
-    const output = run(call, namespace, handler);
-    return { bytes: encodeAnswer(true, output), verb: call.verb, subject, error: undefined };
+    const { verb } = call;
+    if (verb === 'ADD') {
+      const pod = add(call as AddCall, namespace, handler);
+      const bytes = encodeAnswer(true, addResult(call.version, pod));
+      return { bytes, verb, subject, error: undefined, added: { pod, key: call as AddCall } };
+    }
+    const output = run(call, verb, namespace, handler);
+    return { bytes: encodeAnswer(true, output), verb, subject, error: undefined };
   } catch (cause) {
     const error = toCniError(cause);
     const verb = read?.environment.get('CNI_COMMAND') ?? '';
@@ -68,31 +83,50 @@ export function answerCall(
   }
 }
 
+/** Returns the answer in place of another one, for a pod that may not start. */
+export function failedAnswer(
+  message: Uint8Array,
+  { verb, subject }: Answered,
+  error: CniError,
+): Answered {
+  const version = versionOf(parseMessage(message).input);
+  return { bytes: encodeAnswer(false, errorResult(version, error)), verb, subject, error };
+}
+
+type AddCall = CniCall & { readonly verb: 'ADD' };
+
+function add(
+  call: AddCall,
+  namespace: NetworkNamespace | undefined,
+  handler: CniHandler,
+): AddedPod {
+  const { prevResult } = call.config;
+  if (prevResult !== undefined && prevResult !== null) {
+    const reason = 'another plug-in precedes heddle-cni, which has to be the first of the list';
+    throw new CniError('config', `connect pod: prevResult is given: ${reason}`);
+  }
+  if (handler.notReady !== undefined) {
+    throw new CniError('tryAgain', `connect pod: ${handler.notReady}`);
+  }
+  return handler.add(call, given(call, namespace));
+}
+
 /** Returns what the plug-in prints. */
 function run(
   call: CniCall,
+  verb: Exclude<CniCall['verb'], 'ADD'>,
   namespace: NetworkNamespace | undefined,
   handler: CniHandler,
 ): object | undefined {
   const { version, config } = call;
-  switch (call.verb) {
-    case 'ADD': {
-      if (config.prevResult !== undefined && config.prevResult !== null) {
-        const reason = 'another plug-in precedes heddle-cni, which has to be the first of the list';
-        throw new CniError('config', `connect pod: prevResult is given: ${reason}`);
-      }
-      if (handler.notReady !== undefined) {
-        throw new CniError('tryAgain', `connect pod: ${handler.notReady}`);
-      }
-      return addResult(version, handler.add(call as never, given(call, namespace)));
-    }
+  switch (verb) {
     case 'CHECK': {
       const addresses = previousAddresses(config);
-      handler.check(call as never, given(call, namespace), addresses);
+      handler.check(call as never, given(call as never, namespace), addresses);
       return undefined;
     }
     case 'DEL':
-      handler.remove(call);
+      handler.remove(call as never);
       return undefined;
     case 'GC': {
       const valid = readValidAttachments(config);

@@ -1,0 +1,115 @@
+import { ControlError, textParam } from '../../control/protocol.ts';
+import type { Follow } from '../../control/server.ts';
+import type { Methods } from '../../feature.ts';
+import type { Page } from '../../status.ts';
+import type { PolicyDatapath } from './datapath.ts';
+import {
+  type PolicyView,
+  policyDetail,
+  policyEntries,
+  ruleEntry,
+  verdictEntry,
+} from './policy-view.ts';
+import type { PolicyEntry, PolicyRuleEntry } from './status.ts';
+
+/** The largest number of policies or rules in a page. */
+const rowsPerPage = 500;
+
+/** The methods where network policies are off. */
+export const withoutPolicies: Methods = {
+  'policy.list': () => ({ items: [] }),
+  'policy.rules': () => ({ items: [] }),
+  'policy.get': () => {
+    throw new ControlError('not-found', isOff('show network policy'));
+  },
+  'policy.verdicts': () => {
+    throw new ControlError('not-found', isOff('watch verdicts of network policies'));
+  },
+};
+
+/** Returns the control methods about network policies. */
+export function policyMethods(
+  view: PolicyView,
+  verdicts: NonNullable<PolicyDatapath['verdicts']>,
+  podAt: (address: string) => string | undefined,
+): Methods {
+  const feed = new VerdictFeed(view, verdicts, podAt);
+  return {
+    'policy.list': (params): Page<PolicyEntry> => {
+      const after = textParam(params, 'after') ?? '';
+      return pageOf(
+        policyEntries(view),
+        ({ policy }) => policy > after,
+        ({ policy }) => policy,
+      );
+    },
+    'policy.get': (params) => {
+      const key = textParam(params, 'policy') ?? '';
+      const detail = policyDetail(view, key);
+      if (detail) return detail;
+      const remedy = 'heddle policy list shows those that do';
+      throw new ControlError(
+        'not-found',
+        `show network policy: no ${key} selects a pod of this node (${remedy})`,
+      );
+    },
+    'policy.rules': (params): Page<PolicyRuleEntry> => {
+      const after = Number(textParam(params, 'after') ?? -1);
+      const entries = Array.from(view.datapath.rules(), (each) => ruleEntry(each.rule, each));
+      return pageOf(
+        entries,
+        ({ number }) => number! > after,
+        ({ number }) => `${number}`,
+      );
+    },
+    'policy.verdicts': (_params, follow) => {
+      feed.follow(follow);
+      return { following: true };
+    },
+  };
+}
+
+/** Returns the first items that come after the last page. `nameOf` returns `after` of the page behind an item. */
+function pageOf<Item>(
+  all: readonly Item[],
+  isAfter: (item: Item) => boolean,
+  nameOf: (item: Item) => string,
+): Page<Item> {
+  const left = all.filter(isAfter);
+  const items = left.slice(0, rowsPerPage);
+  return left.length > items.length ? { items, next: nameOf(items.at(-1)!) } : { items };
+}
+
+/** Passes verdicts to all followers; the programs write them only while there are some. */
+class VerdictFeed {
+  readonly #view: PolicyView;
+  readonly #verdicts: NonNullable<PolicyDatapath['verdicts']>;
+  readonly #podAt: (address: string) => string | undefined;
+  readonly #followers = new Set<Follow>();
+  #watch: Disposable | undefined;
+
+  constructor(
+    view: PolicyView,
+    verdicts: NonNullable<PolicyDatapath['verdicts']>,
+    podAt: (address: string) => string | undefined,
+  ) {
+    this.#view = view;
+    this.#verdicts = verdicts;
+    this.#podAt = podAt;
+  }
+
+  follow(follower: Follow): void {
+    this.#followers.add(follower);
+    this.#watch ??= this.#verdicts.watch((verdict) => {
+      const entry = verdictEntry(verdict, this.#view, this.#podAt);
+      for (const each of this.#followers) if (!each(entry)) this.#followers.delete(each);
+      if (this.#followers.size > 0) return;
+      this.#watch?.[Symbol.dispose]();
+      this.#watch = undefined;
+    });
+  }
+}
+
+function isOff(what: string): string {
+  return `${what}: they are off (set networkPolicy to true where Heddle is the network of the cluster)`;
+}

@@ -1,0 +1,120 @@
+import type { PodSubjects, PolicyRow, PolicyRule, PortRange } from '@heddle/policy';
+import type { Rows } from '../../rows.ts';
+import type { NumberedRule, PolicyDatapath, Verdict } from './datapath.ts';
+import type {
+  PolicyDetail,
+  PolicyEntry,
+  PolicyRuleEntry,
+  VerdictEntry,
+  VerdictRule,
+} from './status.ts';
+
+/** The parts of the policy feature that requests are answered from. */
+export interface PolicyView {
+  readonly rows: Pick<Rows<PolicyRow>, 'all' | 'get' | 'status'>;
+  readonly datapath: NonNullable<PolicyDatapath['policy']>;
+  /** The pods of this node. */
+  readonly pods: ReadonlyMap<string, PodSubjects>;
+}
+
+/** Returns the entries of all policies, in the order of their names. */
+export function policyEntries(view: PolicyView): PolicyEntry[] {
+  const counts = new Map<string, number>();
+  for (const { rule, connections } of view.datapath.rules()) {
+    counts.set(rule.policy, (counts.get(rule.policy) ?? 0) + Number(connections));
+  }
+  const pods = podsByPolicy(view);
+  return [...view.rows.all()]
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map((row) => entryOf(view, row, { pods, connections: counts.get(row.key) ?? 0 }));
+}
+
+/** Returns a policy with its rules and pods, or undefined if none of that name selects a pod of this node. */
+export function policyDetail(view: PolicyView, key: string): PolicyDetail | undefined {
+  const row = view.rows.get(key);
+  if (!row) return undefined;
+  const numbered = new Map(Array.from(view.datapath.rules(), (each) => [each.rule, each]));
+  const ruleList = row.rules.map((rule) => ruleEntry(rule, numbered.get(rule)));
+  const connections = ruleList.reduce((sum, rule) => sum + rule.connections, 0);
+  const pods = podsByPolicy(view);
+  return {
+    ...entryOf(view, row, { pods, connections }),
+    ruleList,
+    podList: [...(pods.get(key) ?? [])].sort(),
+  };
+}
+
+/** Returns a rule as requests show it. */
+export function ruleEntry(rule: PolicyRule, numbered: NumberedRule | undefined): PolicyRuleEntry {
+  const { policy, tier, direction, name, action, anyPeer, ports, domainNames } = rule;
+  return {
+    ...(numbered ? { number: numbered.number } : {}),
+    ...{ policy, tier, direction, rule: rule.number },
+    ...(name === '' ? {} : { name }),
+    ...{ action, anyPeer },
+    ...(ports ? { ports: ports.map(portText) } : {}),
+    ...(domainNames.length > 0 ? { domainNames } : {}),
+    connections: Number(numbered?.connections ?? 0n),
+  };
+}
+
+/** Returns a verdict with the names of rules and pods. */
+export function verdictEntry(
+  verdict: Verdict,
+  { datapath }: Pick<PolicyView, 'datapath'>,
+  podAt: (address: string) => string | undefined,
+): VerdictEntry {
+  const { outcome, direction, egressRule, ingressRule, ifindex: _, ...tuple } = verdict;
+  const [sourcePod, destinationPod] = [podAt(tuple.source), podAt(tuple.destination)];
+  const ruleOf = (number: number | undefined): VerdictRule | undefined => {
+    const rule = number === undefined ? undefined : datapath.ruleAt(number);
+    if (!rule) return undefined;
+    const { policy, name, action } = rule;
+    return { policy, rule: rule.number, ...(name === '' ? {} : { name }), action };
+  };
+  const [egress, ingress] = [ruleOf(egressRule), ruleOf(ingressRule)];
+  return {
+    outcome,
+    ...(direction === undefined ? {} : { direction }),
+    ...tuple,
+    ...(sourcePod === undefined ? {} : { sourcePod }),
+    ...(destinationPod === undefined ? {} : { destinationPod }),
+    ...(egress ? { egressRule: egress } : {}),
+    ...(ingress ? { ingressRule: ingress } : {}),
+  };
+}
+
+function entryOf(
+  { rows }: PolicyView,
+  row: PolicyRow,
+  { pods, connections }: { pods: ReadonlyMap<string, ReadonlySet<string>>; connections: number },
+): PolicyEntry {
+  const { key, tier, priority, isAudited, rules, problems } = row;
+  const status = rows.status(key);
+  return {
+    ...{ policy: key, tier, priority, audited: isAudited },
+    ...{ rules: rules.length, pods: pods.get(key)?.size ?? 0, connections, problems },
+    status: status?.state ?? 'pending',
+    ...(status?.reason === undefined ? {} : { reason: status.reason }),
+    since: new Date(status?.since ?? 0).toISOString(),
+  };
+}
+
+/** Returns the pods that each policy with rules selects. */
+function podsByPolicy({ pods }: PolicyView): ReadonlyMap<string, ReadonlySet<string>> {
+  const selected = new Map<string, Set<string>>();
+  for (const { pod, egress, ingress } of pods.values()) {
+    for (const subject of [egress, egress?.audited, ingress, ingress?.audited]) {
+      for (const { policy } of subject?.rules ?? []) {
+        const names = selected.get(policy);
+        if (names) names.add(pod);
+        else selected.set(policy, new Set([pod]));
+      }
+    }
+  }
+  return selected;
+}
+
+function portText({ protocol, first, last }: PortRange): string {
+  return `${protocol} ${first === last ? first : `${first}-${last}`}`;
+}
