@@ -44,8 +44,10 @@ describe('configuration', () => {
         ...{ affinity: 65536, flows: 65536 },
         ...{ policySubjects: 1024, policyPeers: 131072, policyRanges: 65536 },
         ...{ policyPeerClasses: 4096, policyPortClasses: 2048 },
+        ...{ policyNames: 1024, policyGrants: 65536 },
       },
       ...{ networkPolicy: true, policyOpenConnections: 'judge', policyDenyResponse: 'none' },
+      dnsServers: [],
       options: { terminateTcp: false },
     });
   });

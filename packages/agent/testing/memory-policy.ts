@@ -17,6 +17,7 @@ export class MemoryPolicy implements Policy {
   isComplete = false;
   isReleased = false;
   retries = 0;
+  resolvers: readonly string[] | undefined;
   options: readonly unknown[] = [];
   readonly sizes = {};
   #listener: (keys: readonly string[]) => void = () => {};
@@ -92,6 +93,10 @@ export class MemoryPolicy implements Policy {
   retry(): void {
     this.retries++;
     this.program();
+  }
+
+  setResolvers(addresses: Iterable<string>): void {
+    this.resolvers = [...addresses];
   }
 
   release(): void {

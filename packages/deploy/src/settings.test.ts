@@ -20,6 +20,8 @@ const defaultSizes = {
     policyRanges: 65536,
     policyPeerClasses: 4096,
     policyPortClasses: 2048,
+    policyNames: 1024,
+    policyGrants: 65536,
   },
 };
 

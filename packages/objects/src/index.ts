@@ -74,3 +74,4 @@ export type {
   SlicePort,
   SliceRecord,
 } from './records.ts';
+export { serviceNameLabel } from './schema.ts';

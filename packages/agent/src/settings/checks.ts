@@ -38,3 +38,12 @@ export const rangeRemedy = 'write a list of ranges such as [10.0.0.0/8, fd00:1::
 
 /** A range of addresses. */
 export const checkRange: Check = (text) => (parseCidr(text) ? undefined : rangeRemedy);
+
+export const nameServerRemedy =
+  'write a list of addresses and services such as [192.0.2.53, kube-system/kube-dns]';
+
+/** The address of a name server, or its service. */
+export const checkNameServer: Check = (text) =>
+  parseIp(text) || /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(text)
+    ? undefined
+    : nameServerRemedy;

@@ -3,10 +3,12 @@ import { defaultPolicySizes } from '@heddle/datapath/policy-sizes';
 import { formatPortRange } from '../snat-ports.ts';
 import {
   checkListenAddress,
+  checkNameServer,
   checkNodePortEntry,
   checkPortRange,
   checkRange,
   listenRemedy,
+  nameServerRemedy,
   portRangeRemedy,
   rangeRemedy,
 } from './checks.ts';
@@ -293,6 +295,14 @@ export const settings = {
     more: 'With none, nothing, as other networks do; with icmp, an ICMP error (administratively prohibited); with reset, a TCP reset, and an ICMP error for other protocols.',
     fallback: 'none',
   }),
+  dnsServers: list({
+    about: 'name servers whose answers count for rules that name hosts',
+    more: 'Addresses, and services as NAMESPACE/NAME, whose endpoints count.',
+    fallbackText: 'kube-system/kube-dns',
+    pattern: '^[0-9a-zA-Z.:-]+(/[a-z0-9.-]+)?$',
+    check: checkNameServer,
+    remedy: nameServerRemedy,
+  }),
   cni: group('The CNI plug-in, with `network`.', {
     binDir: text({
       about: 'directory in which the container runtime looks for plug-ins',
@@ -372,6 +382,16 @@ export const settings = {
       about: 'classes of ports: ports that the same rules name',
       more: '520 bytes each.',
       fallback: defaultPolicySizes.policyPortClasses,
+    }),
+    policyNames: count(largestPortClasses, {
+      about: 'names of hosts that policies of this node’s pods have',
+      more: 'Some 330 bytes each.',
+      fallback: defaultPolicySizes.policyNames,
+    }),
+    policyGrants: count(largestMap, {
+      about: 'addresses of these names',
+      more: 'Some 120 bytes each. The least recently used address goes first.',
+      fallback: defaultPolicySizes.policyGrants,
     }),
   }),
   timeouts: group('Seconds until the node forgets an external connection.', {

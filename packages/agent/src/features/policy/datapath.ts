@@ -22,6 +22,7 @@ export interface PolicyDatapath {
         | 'rules'
         | 'setComplete'
         | 'setListener'
+        | 'setResolvers'
         | 'sizes'
         | 'take'
         | 'whenProgrammed'

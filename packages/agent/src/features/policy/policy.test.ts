@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type ObjectChange, policyReader } from '@heddle/objects';
+import { type ObjectChange, policyReader, serviceNameLabel, serviceReader } from '@heddle/objects';
 import { VirtualTime } from '@heddle/state/testing/virtual-time';
 import type { Platform } from '@heddle/sys';
 import { FakeHost } from '../../../testing/host.ts';
@@ -104,12 +104,41 @@ describe('the policy feature', () => {
   });
 
   test('asks for all pods where a rule needs them, and goes on without ClusterNetworkPolicies', () => {
-    const [all] = policyWatches('n1', 'all').slice(-1);
+    const [all] = policyWatches('n1', 'all', new Set()).slice(-1);
     assert.deepEqual([all!.kind.name, all!.namespace], ['pod', undefined]);
-    const optional = policyWatches('n1', new Set()).filter(({ mayBeMissing }) => mayBeMissing);
+    const optional = policyWatches('n1', new Set(), new Set()).filter(
+      ({ mayBeMissing }) => mayBeMissing,
+    );
     assert.deepEqual(
       optional.map(({ kind }) => kind.name),
       ['clusterNetworkPolicy'],
+    );
+  });
+
+  test('the answers of name servers count once their addresses are known', () => {
+    const { feature, datapath } = open();
+    const endpoints = [{ addresses: ['10.7.3.2'] }];
+    const read = serviceReader.read({
+      ...{
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        addressType: 'IPv4',
+        endpoints,
+      },
+      metadata: {
+        ...{ name: 'kube-dns-1', namespace: 'kube-system' },
+        labels: { [serviceNameLabel]: 'kube-dns' },
+      },
+    });
+    assert.ok(read.kind === 'record');
+    feature.apply([{ op: 'set', object: read.record }], false);
+    assert.equal(datapath.resolvers, undefined, 'an earlier agent may have known more');
+    feature.apply([], true);
+    assert.deepEqual(datapath.resolvers, ['10.7.3.2']);
+    const watch = feature.watches.find(({ kind }) => kind.name === 'slice');
+    assert.deepEqual(
+      [watch?.namespace, watch?.labelSelector],
+      ['kube-system', `${serviceNameLabel}=kube-dns`],
     );
   });
 

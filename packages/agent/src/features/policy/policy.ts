@@ -6,6 +6,7 @@ import {
   type ObjectChange,
   type PodRecord,
   podKind,
+  sliceKind,
 } from '@heddle/objects';
 import { type PodSubjects, PolicyModel, type PolicyRow, type PolicyUpdate } from '@heddle/policy';
 import type {
@@ -23,6 +24,7 @@ import type { Watch } from '../../source/watches.ts';
 import { policyMethods, withoutPolicies } from './control.ts';
 import type { PolicyDatapath } from './datapath.ts';
 import { addPolicyMetrics } from './metrics.ts';
+import { NameServers } from './name-servers.ts';
 import type { PolicyStatus } from './status.ts';
 import { validatePolicies } from './validate.ts';
 import { policyWatches } from './watches.ts';
@@ -33,7 +35,7 @@ const retryMs = 1000;
 /** Enforces network policies. Without `network` in the configuration, and with `networkPolicy: false`, it does nothing. */
 export const policyFeature: FeatureDefinition<PolicyDatapath> = {
   name: 'policy',
-  kinds: [networkPolicyKind, clusterNetworkPolicyKind, namespaceKind, nodeKind, podKind],
+  kinds: [networkPolicyKind, clusterNetworkPolicyKind, namespaceKind, nodeKind, podKind, sliceKind],
   dump: ['policy.list', 'policy.rules'],
   remedies: {
     policy_rules: 'have fewer rules that apply to pods of this node: the size is fixed',
@@ -42,6 +44,7 @@ export const policyFeature: FeatureDefinition<PolicyDatapath> = {
     policy_ranges: 'raise sizes.policyRanges',
     peer_vectors: 'raise sizes.policyPeerClasses',
     port_vectors: 'raise sizes.policyPortClasses',
+    policy_names: 'raise sizes.policyNames',
   },
   validate: validatePolicies,
   open: (host, { policy, verdicts }) =>
@@ -68,6 +71,7 @@ class PolicyFeature implements Feature {
   readonly #datapath: NonNullable<PolicyDatapath['policy']>;
   readonly #model: PolicyModel;
   readonly #rows: Rows<PolicyRow>;
+  readonly #nameServers: NameServers;
   /** The pods of this node by name. */
   readonly #pods = new Map<string, PodSubjects>();
   /** The names of pods by the addresses of their interfaces. */
@@ -79,6 +83,8 @@ class PolicyFeature implements Feature {
   readonly #applied = new Set<ObjectChange>();
   /** Rows that are taken, and whose state is not known before they are programmed. */
   readonly #pending: { upserted: PolicyRow[]; removed: string[] } = { upserted: [], removed: [] };
+  /** The datapath has the name servers. */
+  #hasResolvers = false;
   #problem: string | undefined;
   #retry: Disposable | undefined;
   #seconds: Histogram | undefined;
@@ -92,7 +98,8 @@ class PolicyFeature implements Feature {
     this.#host = host;
     this.#datapath = datapath;
     this.#model = new PolicyModel({ nodeName: config.node });
-    this.#watches = policyWatches(config.node, this.#model.demand);
+    this.#nameServers = new NameServers(config.dnsServers);
+    this.#watches = this.#wantedWatches();
     this.#rows = new Rows(host, {
       operations: {
         update: (rows) => this.#statesOf(rows),
@@ -137,6 +144,9 @@ class PolicyFeature implements Feature {
     this.#applied.clear();
     const update = this.#model.apply(fresh);
     this.#take(update);
+    const hasNewServers = this.#nameServers.apply(changes);
+    // What an earlier agent has written stays until the slices are known.
+    if (isComplete && (hasNewServers || !this.#hasResolvers)) this.#setResolvers();
     if (isComplete) this.#datapath.setComplete();
     this.#program();
     if (isComplete) this.#rows.setComplete();
@@ -264,11 +274,25 @@ class PolicyFeature implements Feature {
   }
 
   #rewatch(): void {
-    const { config } = this.#host;
-    const watches = policyWatches(config.node, this.#model.demand);
+    const watches = this.#wantedWatches();
     if (sameWatches(watches, this.#watches)) return;
     this.#watches = watches;
     this.#host.rewatch();
+  }
+
+  #wantedWatches(): readonly Watch[] {
+    const { config } = this.#host;
+    return policyWatches(config.node, this.#model.demand, this.#nameServers.services);
+  }
+
+  #setResolvers(): void {
+    try {
+      this.#datapath.setResolvers(this.#nameServers.addresses);
+      this.#hasResolvers = true;
+    } catch (error) {
+      const message = `set the name servers whose answers count: ${(error as Error).message}`;
+      this.#host.events.add('error', 'problem', this.#host.config.node, message);
+    }
   }
 
   #isClosed({ egress, ingress }: PodSubjects): boolean {

@@ -4,6 +4,8 @@ import {
   networkPolicyKind,
   nodeKind,
   podKind,
+  serviceNameLabel,
+  sliceKind,
 } from '@heddle/objects';
 import type { PodDemand } from '@heddle/policy';
 import { runningPods, type Watch } from '../../source/watches.ts';
@@ -12,7 +14,11 @@ import { runningPods, type Watch } from '../../source/watches.ts';
 const running = 'status.phase!=Succeeded,status.phase!=Failed';
 
 /** Returns the objects that network policies need: of other nodes' pods only those that may be peers. */
-export function policyWatches(node: string, demand: PodDemand): readonly Watch[] {
+export function policyWatches(
+  node: string,
+  demand: PodDemand,
+  nameServers: ReadonlySet<string>,
+): readonly Watch[] {
   const peers: readonly Watch[] =
     demand === 'all'
       ? [{ kind: podKind, fieldSelector: running }]
@@ -26,5 +32,12 @@ export function policyWatches(node: string, demand: PodDemand): readonly Watch[]
     { kind: nodeKind },
     runningPods(node),
     ...peers,
+    ...Array.from(nameServers, (service) => slicesOf(service)),
   ];
+}
+
+/** Returns the watch of the endpoints of a service, as `namespace/name`. */
+function slicesOf(service: string): Watch {
+  const [namespace, name] = service.split('/') as [string, string];
+  return { kind: sliceKind, namespace, labelSelector: `${serviceNameLabel}=${name}` };
 }
