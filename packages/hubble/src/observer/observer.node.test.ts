@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
+import fc from 'fast-check';
 import { flowRecord, startTime, testNode, world } from '../../testing/flows.ts';
 import { unixTransport } from '../../testing/transport.ts';
 import { party } from '../flows/record.ts';
@@ -202,4 +203,47 @@ test('a relay gets all peers, then each change', async (t) => {
     ...['PEER_ADDED n1 a:1 no TLS', 'PEER_ADDED n2 b:1 x', 'PEER_DELETED n1 a:1 no TLS'],
     ...['PEER_UPDATED n2 c:1 no TLS', 'PEER_ADDED n3 d:1 no TLS'],
   ]);
+});
+
+test('random bytes in place of requests get an error, and the server goes on', async (t) => {
+  const { observer, path } = await serve(t);
+  observer.add(flowRecord());
+  const session = connectHttp2('http://localhost', { createConnection: () => connect(path) });
+  t.after(() => session.destroy());
+  const methods = [
+    'GetFlows',
+    'GetNodes',
+    'GetNamespaces',
+    'ServerStatus',
+    'GetAgentEvents',
+    'None',
+  ];
+  const call = async (method: string, body: Uint8Array) => {
+    const stream = session.request({
+      ...{ ':method': 'POST', ':path': `/observer.Observer/${method}` },
+      ...{ 'content-type': 'application/grpc', te: 'trailers' },
+    });
+    stream.on('error', () => {});
+    stream.resume();
+    stream.end(body);
+    await new Promise((resolve) => stream.once('close', resolve));
+  };
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...methods),
+      fc.uint8Array({ maxLength: 60 }),
+      fc.constantFrom('whole', 'short', 'none', 'large'),
+      async (method, bytes, frame) => {
+        const length = { whole: bytes.length, short: bytes.length + 9, none: 0, large: 2 ** 31 }[
+          frame
+        ];
+        const head = Buffer.alloc(5);
+        head.writeUInt32BE(length, 1);
+        await call(method, frame === 'none' ? bytes : Buffer.concat([head, bytes]));
+      },
+    ),
+    { numRuns: 300 },
+  );
+  const client = createClient(Observer, unixTransport(t, path));
+  assert.equal((await client.serverStatus({})).numFlows, 1n);
 });

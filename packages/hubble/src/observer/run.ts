@@ -5,13 +5,14 @@ import { ControlClient } from '@heddle/control';
 import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { nodePlatform } from '@heddle/sys/node';
 import type { FlowRecord } from '../flows/record.ts';
+import { LostEventSource } from '../generated/flow/flow_pb.js';
 import { Observer } from '../generated/observer/observer_pb.js';
 import { Peer } from '../generated/peer/peer_pb.js';
 import { FlowMetrics } from '../metrics/metrics.ts';
 import { HealthState, observerHealthName } from '../server/health.ts';
 import { type Listen, RpcServer } from '../server/server.ts';
 import { AgentNames, readNameLists } from '../sources/agent-names.ts';
-import { connectionRecords, dropRecord } from '../sources/records.ts';
+import { connectionRecords, dropRecord, passRecords } from '../sources/records.ts';
 import { ConnectionSweep } from '../sources/sweep.ts';
 import { NodeTables } from '../sources/tables.ts';
 import { FlowObserver } from './observer.ts';
@@ -37,6 +38,8 @@ export interface ObserverSettings {
 }
 
 const sweepMs = 1000;
+/** A sweep adds this many flows at most, which takes some 70 ms; it reports the others as lost. */
+const recordsPerSweep = 20_000;
 const namesMs = 5000;
 /** The interval between attempts to reach the agent, or to open its pins. */
 const retryMs = 2000;
@@ -148,9 +151,17 @@ export class RunningObserver implements AsyncDisposable {
     this.#sweep ??= new ConnectionSweep(tables.entries);
     const now = Date.now();
     const changes = this.#sweep.sweep(tables.memory, tables.highWater, Math.floor(now / 1000));
-    for (const change of changes) {
-      const snat = tables.snatAddress(change.snatIndex);
-      for (const record of connectionRecords(change, this.#names, now, snat)) this.#add(record);
+    const left = passRecords(
+      changes,
+      (each) => connectionRecords(each, this.#names, now, tables.snatAddress(each.snatIndex)),
+      (record) => this.#add(record),
+      recordsPerSweep,
+    );
+    if (left > 0) {
+      const source = LostEventSource.OBSERVER_EVENTS_QUEUE;
+      const loss = { source, count: left, first: now, last: now };
+      this.#observer.lose(loss);
+      this.#metrics.lose(loss);
     }
     this.#health.set(true);
     this.#report('tables', '');

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { AttachmentEntry, NodeEntry, PodEntry, ServiceEntry } from '@heddle/agent';
 import type { ControlSource } from '@heddle/control';
-import { type Cidr, cidrContains, type IpBytes, parseCidr, parseIp } from '@heddle/sys';
+import { type Cidr, cidrContains, type IpBytes, isIpv4, parseCidr, parseIp } from '@heddle/sys';
 import { identityOf, reservedIdentity } from '../flows/identity.ts';
 import { ipProtocol, type Party, party } from '../flows/record.ts';
 import { type Service, ServiceSchema } from '../generated/flow/flow_pb.js';
@@ -43,6 +43,15 @@ const protocolNumbers: Readonly<Record<string, number>> = {
   SCTP: ipProtocol.sctp,
 };
 
+/** An address, resolved. */
+interface End {
+  readonly party: Party;
+  readonly isLocalPod: boolean;
+}
+
+/** The most addresses that are kept resolved. */
+const knownMax = 65_536;
+
 /**
  * The names of addresses as an agent knows them: its pods, services and nodes. Labels of pods and the names
  * of other nodes' pods are not among the agent's answers yet: a pod has the label of its namespace, and an
@@ -55,6 +64,7 @@ export class AgentNames implements NodeNames {
   #ranges: readonly Cidr[] = [];
   #services: ReadonlyMap<string, Service> = new Map();
   #interfaces: ReadonlyMap<number, string> = new Map();
+  readonly #known = new Map<string | number, End>();
 
   constructor(cluster: string) {
     this.#cluster = cluster;
@@ -62,17 +72,18 @@ export class AgentNames implements NodeNames {
 
   /** Replaces what is known. `ownAddresses` are those of this node. */
   set({ pods, attachments, services, nodes }: NameLists, ownAddresses: readonly string[]): void {
+    this.#known.clear();
     const ends = new Map<string, Party>();
     for (const { addresses } of nodes) {
-      for (const address of addresses) ends.set(keyOf(address), unknownEnds.remoteNode);
+      for (const address of addresses) ends.set(keyOfText(address), unknownEnds.remoteNode);
     }
-    for (const address of ownAddresses) ends.set(keyOf(address), unknownEnds.host);
+    for (const address of ownAddresses) ends.set(keyOfText(address), unknownEnds.host);
     this.#ends = ends;
     this.#ranges = nodes.flatMap(({ ranges }) => ranges.flatMap((text) => parseCidr(text) ?? []));
     this.#pods = new Map(
       pods.flatMap(({ namespace, name, addresses }) => {
         const own = this.#podParty(namespace, name, addresses);
-        return addresses.map((address) => [keyOf(address), own] as const);
+        return addresses.map((address) => [keyOfText(address), own] as const);
       }),
     );
     this.#services = new Map(
@@ -80,7 +91,7 @@ export class AgentNames implements NodeNames {
         const service = create(ServiceSchema, { namespace, name });
         return frontends.map(({ address, port }) => {
           const number = protocolNumbers[protocol] ?? 0;
-          return [serviceKey(keyOf(address), port, number), service] as const;
+          return [serviceKey(keyOfText(address), port, number), service] as const;
         });
       }),
     );
@@ -91,7 +102,7 @@ export class AgentNames implements NodeNames {
 
   /** Returns the party of a pod; one that has not changed keeps its object. */
   #podParty(namespace: string, name: string, addresses: readonly string[]): Party {
-    const known = addresses.map((address) => this.#pods.get(keyOf(address))).find(Boolean);
+    const known = addresses.map((address) => this.#pods.get(keyOfText(address))).find(Boolean);
     const endpoint = known?.endpoint;
     if (known && endpoint?.namespace === namespace && endpoint.podName === name) return known;
     const labels = [`k8s:io.kubernetes.pod.namespace=${namespace}`];
@@ -102,19 +113,35 @@ export class AgentNames implements NodeNames {
   }
 
   party(address: IpBytes): Party {
-    const key = address.join('.');
-    const known = this.#pods.get(key) ?? this.#ends.get(key);
+    return this.#end(address).party;
+  }
+
+  isLocalPod(address: IpBytes): boolean {
+    return this.#end(address).isLocalPod;
+  }
+
+  /** Most packets are of few addresses, so what is found out about one is kept until names change. */
+  #end(address: IpBytes): End {
+    const key = isIpv4(address) ? ipv4Number(address) : keyOf(address);
+    const known = this.#known.get(key);
+    if (known) return known;
+    const text = keyOf(address);
+    const pod = this.#pods.get(text);
+    const end = { party: pod ?? this.#otherParty(text, address), isLocalPod: pod !== undefined };
+    if (this.#known.size >= knownMax) this.#known.clear();
+    this.#known.set(key, end);
+    return end;
+  }
+
+  #otherParty(key: string, address: IpBytes): Party {
+    const known = this.#ends.get(key);
     if (known) return known;
     const isPods = this.#ranges.some((range) => cidrContains(range, address));
     return isPods ? unknownEnds.unmanaged : unknownEnds.world;
   }
 
-  isLocalPod(address: IpBytes): boolean {
-    return this.#pods.has(address.join('.'));
-  }
-
   service(address: IpBytes, port: number, protocol: number): Service | undefined {
-    return this.#services.get(serviceKey(address.join('.'), port, protocol));
+    return this.#services.get(serviceKey(keyOf(address), port, protocol));
   }
 
   interfaceName(index: number): string {
@@ -122,8 +149,19 @@ export class AgentNames implements NodeNames {
   }
 }
 
-function keyOf(address: string): string {
-  return parseIp(address)?.join('.') ?? '';
+/** Returns the bytes of an IPv4 address as a number, which is a faster key than a text. */
+function ipv4Number(address: IpBytes): number {
+  return (address[12]! << 24) | (address[13]! << 16) | (address[14]! << 8) | address[15]!;
+}
+
+/** Returns the 16 bytes as a text of as many characters. */
+function keyOf(address: IpBytes): string {
+  return Buffer.from(address.buffer, address.byteOffset, 16).toString('latin1');
+}
+
+function keyOfText(address: string): string {
+  const bytes = parseIp(address);
+  return bytes ? keyOf(bytes) : '';
 }
 
 function serviceKey(address: string, port: number, protocol: number): string {

@@ -87,6 +87,30 @@ export function connectionRecords(
   return [...(isOnlyAnswer ? [] : [request]), ...(isAnswered ? [reply] : [])];
 }
 
+/**
+ * Passes on the flows of changes until `max` have been; the changes after that are only counted, so that a
+ * burst costs a limited time. Returns their number.
+ */
+export function passRecords<Change>(
+  changes: Iterable<Change>,
+  recordsOf: (change: Change) => readonly FlowRecord[],
+  pass: (record: FlowRecord) => void,
+  max: number,
+): number {
+  let [passed, left] = [0, 0];
+  for (const change of changes) {
+    if (passed >= max) {
+      left++;
+      continue;
+    }
+    for (const record of recordsOf(change)) {
+      pass(record);
+      passed++;
+    }
+  }
+  return left;
+}
+
 /** Returns the flow of a dropped packet. `time` is in milliseconds since 1970. */
 export function dropRecord(drop: DropEntry, names: NodeNames, time: number): FlowRecord {
   const unspecified = parseIp('0.0.0.0')!;
@@ -131,5 +155,6 @@ function pointTo(names: NodeNames, address: IpBytes, isTunnelled: boolean): Trac
 }
 
 function isEqual(one: IpBytes, other: IpBytes): boolean {
-  return one.every((byte, at) => byte === other[at]);
+  for (let at = 15; at >= 0; at--) if (one[at] !== other[at]) return false;
+  return true;
 }

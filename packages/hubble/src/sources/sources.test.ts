@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type CtEntry, ctEntrySize, ctState, encodeCtEntry } from '@heddle/datapath/abi';
 import { formatIp, parseIp } from '@heddle/sys';
+import { flowRecord } from '../../testing/flows.ts';
 import type { FlowRecord } from '../flows/record.ts';
 import { TraceObservationPoint, TraceReason, TrafficDirection } from '../generated/flow/flow_pb.js';
 import { AgentNames, type NameLists } from './agent-names.ts';
-import { connectionRecords, dropRecord } from './records.ts';
+import { connectionRecords, dropRecord, passRecords } from './records.ts';
 import { type ConnectionChange, ConnectionSweep } from './sweep.ts';
 
 const lists: NameLists = {
@@ -227,4 +228,19 @@ test('addresses belong to pods, nodes or the world, and a pod keeps its object',
   own.set({ ...lists, pods: [{ ...lists.pods[0]!, name: 'cart-2' }] }, []);
   assert.equal(own.party(parseIp('10.244.1.5')!).endpoint.podName, 'cart-2');
   assert.equal(before.endpoint.clusterName, 'berlin');
+});
+
+test('a burst is passed on up to a limit, and what is beyond is counted', () => {
+  const record = flowRecord();
+  const two = () => [record, record];
+  for (const [changes, max, passed, left] of [
+    [0, 4, 0, 0],
+    [2, 4, 4, 0],
+    [3, 4, 4, 1],
+    [5, 3, 4, 3],
+  ] as const) {
+    let count = 0;
+    const lost = passRecords(Array(changes).fill(0), two, () => count++, max);
+    assert.deepEqual([count, lost], [passed, left]);
+  }
 });
