@@ -10,6 +10,7 @@ import {
   encodeRangeKey,
   podDeviceSize,
   podSize,
+  policyAction,
   policyRuleSize,
   policyStateSize,
   policySubjectSize,
@@ -17,7 +18,7 @@ import {
   rangeKeySize,
 } from '../src/generated/abi.ts';
 import { PodTables } from '../src/pods/pod-tables.ts';
-import { policyAction, subjectFlags } from '../src/policy/constants.ts';
+import { subjectFlags } from '../src/policy/constants.ts';
 import { PolicyTables } from '../src/policy/policy-tables.ts';
 import { policyPortWords } from '../src/policy/port-classes.ts';
 import { tierRegions } from '../src/policy/rule-numbers.ts';

@@ -25,8 +25,9 @@ class Follower implements Disposable {
   reads = 0;
   readonly listWatch: ListWatch<string>;
 
-  constructor() {
+  constructor(options: { readonly mayBeMissing?: boolean } = {}) {
     this.listWatch = new ListWatch<string>({
+      ...options,
       platform: this.time,
       client: this.client,
       resource: {
@@ -675,4 +676,21 @@ test('nothing is called after disposal at any point', () => {
   onState.request.cut();
   onState.time.pass(60_000);
   assert.equal(onState.client.requests.length, 1);
+});
+
+test('a resource that the server may lack counts as empty, and is asked for again until it is there', () => {
+  using follower = new Follower({ mayBeMissing: true });
+  follower.request.refuse(404);
+  assert.deepEqual(follower.calls, [[]]);
+  assert.equal(follower.state.phase, 'watching');
+  const before = follower.client.requests.length;
+  follower.time.pass(60_000);
+  assert.equal(follower.client.requests.length, before + 1);
+  follower.request.send(event('ADDED', 'a', 5, 'A'), bookmark(10, true));
+  assert.deepEqual(follower.calls.at(-1), ['a=A']);
+  // The definition of the resource is removed.
+  follower.request.end();
+  follower.time.pass(60_000);
+  follower.request.refuse(404);
+  assert.deepEqual(follower.calls.at(-1), ['-a']);
 });

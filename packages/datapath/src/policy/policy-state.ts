@@ -1,7 +1,11 @@
 import type { DenyResponse } from '@heddle/policy';
 import type { ArrayMemory } from '../core/mapped-array.ts';
-import { decodePolicyState, encodePolicyState, policyStateSize } from '../generated/abi.ts';
-import { denyResponse } from './constants.ts';
+import {
+  decodePolicyState,
+  encodePolicyState,
+  policyDenyResponse,
+  policyStateSize,
+} from '../generated/abi.ts';
 import { tierWords } from './rule-numbers.ts';
 
 /** The map `policy_state`. */
@@ -18,7 +22,10 @@ export class PolicyStateTable {
   }
 
   setOptions(keepsOpen: boolean, response: DenyResponse): void {
-    this.#write({ keepsOpen: keepsOpen ? 1 : 0, denyResponse: denyResponse[response] });
+    this.#write({
+      keepsOpen: keepsOpen ? 1 : 0,
+      denyResponse: policyDenyResponse[response === 'none' ? 'silent' : response],
+    });
   }
 
   setWatched(watched: boolean): void {

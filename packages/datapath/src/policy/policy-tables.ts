@@ -10,9 +10,9 @@ import type {
 import type { Platform } from '@heddle/sys';
 import { type KeyedMap, NoRoom } from '../core/keyed-map.ts';
 import type { ArrayMemory } from '../core/mapped-array.ts';
-import { policyRuleSize, policyVectorSize } from '../generated/abi.ts';
+import { policyAction, policyRuleSize, policyVectorSize } from '../generated/abi.ts';
 import type { PodTables } from '../pods/pod-tables.ts';
-import { closedSubject, noSubject, policyAction } from './constants.ts';
+import { closedSubject, noSubject } from './constants.ts';
 import { NameClasses } from './name-classes.ts';
 import { NameEntries, type NameMaps } from './name-entries.ts';
 import { PeerClasses, type RefusedRules } from './peer-classes.ts';

@@ -1,7 +1,7 @@
 import type { PolicyRule, PortRange } from '@heddle/policy';
 import type { ArrayMemory } from '../core/mapped-array.ts';
+import { policyPortClass } from '../generated/abi.ts';
 import { Extents } from '../services/extents.ts';
-import { portClass } from './constants.ts';
 import type { RuleSet, Vectors } from './vectors.ts';
 
 const protocols = ['TCP', 'UDP', 'SCTP'] as const;
@@ -9,8 +9,8 @@ const ports = 65536;
 /** The number of words of the map `policy_ports`, with four ports in each. */
 export const policyPortWords = (protocols.length * ports) / 4;
 /** The class of ports that no rule names, by protocol. */
-const others: readonly number[] = [portClass.tcp, portClass.udp, portClass.sctp];
-const firstNamed = portClass.first;
+const others: readonly number[] = [policyPortClass.tcp, policyPortClass.udp, policyPortClass.sctp];
+const firstNamed = policyPortClass.first;
 
 /** The ports of a protocol in intervals: number `i` is from `starts[i]` up to the next one. */
 interface Intervals {
@@ -59,7 +59,7 @@ export class PortClasses {
   /** Returns the numbers of all classes. */
   get classes(): ReadonlySet<number> {
     const named = this.#protocols.flatMap(({ classes }) => classes);
-    return new Set([portClass.other, ...others, ...named]);
+    return new Set([policyPortClass.other, ...others, ...named]);
   }
 
   /** Returns the class of a port, host order. */
@@ -91,7 +91,7 @@ export class PortClasses {
 
   /** Removes rules that no program can find any more, and joins classes that have the same rules then. */
   remove(rules: RuleSet): void {
-    this.#vectors.remove(portClass.other, rules);
+    this.#vectors.remove(policyPortClass.other, rules);
     this.#protocols.forEach(({ classes }, i) => {
       const all = new Set([others[i]!, ...classes]);
       let isChanged = false;

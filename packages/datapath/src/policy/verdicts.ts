@@ -1,7 +1,7 @@
 import { type Bpf, type BpfMap, RingBuffer } from '@heddle/ebpf';
 import { formatIp } from '@heddle/sys';
 import { protocolText } from '../core/protocols.ts';
-import { decodeTuple } from '../generated/abi.ts';
+import { decodePolicyVerdict, policyDirection, policyOutcome } from '../generated/abi.ts';
 
 /** A verdict about a connection. Ports in host order, 0 where the protocol has none. */
 export interface Verdict {
@@ -63,7 +63,11 @@ export class Verdicts implements Disposable {
   }
 }
 
-const outcomes: readonly Verdict['outcome'][] = ['allowed', 'allowed', 'denied', 'would-deny'];
+const outcomes: Readonly<Record<number, Verdict['outcome']>> = {
+  [policyOutcome.allowed]: 'allowed',
+  [policyOutcome.denied]: 'denied',
+  [policyOutcome.wouldDeny]: 'would-deny',
+};
 
 /** Reads struct policy_verdict. */
 export function readVerdict(record: Uint8Array): Verdict {
@@ -72,7 +76,7 @@ export function readVerdict(record: Uint8Array): Verdict {
   const isAllowed = outcomes[outcome] === 'allowed';
   return {
     outcome: outcomes[outcome] ?? 'allowed',
-    direction: isAllowed ? undefined : direction === 0 ? 'egress' : 'ingress',
+    direction: isAllowed ? undefined : direction === policyDirection.egress ? 'egress' : 'ingress',
     ifindex,
     protocol: protocolText(tuple.protocol),
     source: formatIp(tuple.source),
@@ -81,18 +85,5 @@ export function readVerdict(record: Uint8Array): Verdict {
     destinationPort: tuple.destinationPort,
     egressRule: egressRule === 0 ? undefined : egressRule - 1,
     ingressRule: ingressRule === 0 ? undefined : ingressRule - 1,
-  };
-}
-
-function decodePolicyVerdict(bytes: Uint8Array) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return {
-    tuple: decodeTuple(bytes),
-    ifindex: view.getUint32(40, true),
-    outcome: view.getUint16(44, true),
-    direction: view.getUint16(46, true),
-    egressRule: view.getUint16(48, true),
-    ingressRule: view.getUint16(50, true),
-    subject: view.getUint32(52, true),
   };
 }
