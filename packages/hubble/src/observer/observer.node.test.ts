@@ -17,7 +17,7 @@ import { NodeState } from '../generated/relay/relay_pb.js';
 import { HealthState, observerHealthName } from '../server/health.ts';
 import { RpcServer } from '../server/server.ts';
 import { FlowObserver } from './observer.ts';
-import { PeerList } from './peers.ts';
+import { PeerList, peersOf } from './peers.ts';
 
 interface Served {
   readonly observer: FlowObserver;
@@ -180,6 +180,30 @@ function lostIn(stream: Buffer): number {
   }
   return 0;
 }
+
+test('the observers of other nodes have the same port, and names as certificates have them', () => {
+  const nodes = [
+    { name: 'n1', addresses: ['192.0.2.1'] },
+    { name: 'n2.rack', addresses: ['192.0.2.2', 'fd00::2'] },
+    { name: 'n3', addresses: ['fd00::3'] },
+    { name: 'n4', addresses: [] },
+  ];
+  const shared = { address: '192.0.2.1:4244', hasTls: false };
+  assert.deepEqual(
+    peersOf('n1', nodes, { ...shared, cluster: 'default' }).map(({ name, address }) => [
+      name,
+      address,
+    ]),
+    [
+      ['n1', '192.0.2.1:4244'],
+      ['n2.rack', '192.0.2.2:4244'],
+      ['n3', '[fd00::3]:4244'],
+    ],
+  );
+  const [, second] = peersOf('n1', nodes, { ...shared, cluster: 'berlin.de', hasTls: true });
+  assert.equal(second!.name, 'berlin.de/n2.rack');
+  assert.equal(second!.tlsServerName, 'n2-rack.berlin-de.hubble-grpc.cilium.io');
+});
 
 test('a relay gets all peers, then each change', async (t) => {
   const { peers, path } = await serve(t);

@@ -1,4 +1,5 @@
 import type { ServiceImpl } from '@connectrpc/connect';
+import { formatEndpoint } from '@heddle/sys';
 import { ChangeNotificationType, type Peer } from '../generated/peer/peer_pb.js';
 import { Waiting } from '../waiting.ts';
 
@@ -10,6 +11,42 @@ export interface PeerNode {
   readonly address: string;
   /** The name in the observer's certificate; undefined if it has no TLS. */
   readonly tlsServerName?: string | undefined;
+}
+
+/** The settings that the observers of a cluster have in common. */
+export interface PeerSettings {
+  /** HOST:PORT of this node's observer. Those of other nodes have the same port. */
+  readonly address: string;
+  readonly cluster: string;
+  readonly hasTls: boolean;
+}
+
+/** Returns this node's observer and those of the other nodes, at the first of their addresses. */
+export function peersOf(
+  ownNode: string,
+  nodes: readonly { readonly name: string; readonly addresses: readonly string[] }[],
+  { address, cluster, hasTls }: PeerSettings,
+): PeerNode[] {
+  const port = Number(/:(\d+)$/.exec(address)?.[1]);
+  const peer = (node: string, at: string): PeerNode => ({
+    ...{ name: peerName(node, cluster), address: at },
+    tlsServerName: hasTls ? serverName(node, cluster) : undefined,
+  });
+  const others = nodes.flatMap(({ name, addresses: [first] }) =>
+    first === undefined || name === ownNode ? [] : [peer(name, formatEndpoint(first, port))],
+  );
+  return [peer(ownNode, address), ...others];
+}
+
+/** Returns the name of a node as flows and peers have it. */
+export function peerName(node: string, cluster: string): string {
+  return cluster === 'default' ? node : `${cluster}/${node}`;
+}
+
+/** Returns the name that relays of Hubble expect in a node's certificate. */
+export function serverName(node: string, cluster: string): string {
+  const label = (name: string) => name.replaceAll('.', '-');
+  return `${label(node)}.${label(cluster)}.hubble-grpc.cilium.io`;
 }
 
 /** The observers of the cluster, and the service by which relays follow them. */

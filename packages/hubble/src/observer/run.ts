@@ -16,7 +16,7 @@ import { connectionRecords, dropRecord, passRecords } from '../sources/records.t
 import { ConnectionSweep } from '../sources/sweep.ts';
 import { NodeTables } from '../sources/tables.ts';
 import { FlowObserver } from './observer.ts';
-import { PeerList } from './peers.ts';
+import { PeerList, type PeerSettings, peerName, peersOf, serverName } from './peers.ts';
 
 /** The settings of an observer. */
 export interface ObserverSettings {
@@ -57,6 +57,8 @@ export class RunningObserver implements AsyncDisposable {
   readonly #health = new HealthState([observerHealthName, Observer.typeName]);
   readonly #metrics: FlowMetrics;
   readonly #peers = new PeerList();
+  readonly #peerSettings: PeerSettings;
+  readonly #nodeName: string;
   readonly #bpf: Bpf = new LinuxBpf(nodePlatform());
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #reported = new Map<string, string>();
@@ -71,16 +73,19 @@ export class RunningObserver implements AsyncDisposable {
     this.#settings = settings;
     this.#names = new AgentNames(settings.cluster);
     this.#metrics = new FlowMetrics(settings.metrics);
-    const name = settings.cluster === 'default' ? nodeName : `${settings.cluster}/${nodeName}`;
-    const hasTls = settings.listen.some((listen) => 'host' in listen && listen.tls !== undefined);
-    const tlsServerName = hasTls ? serverNameOf(nodeName, settings.cluster) : undefined;
+    const { address, cluster, listen } = settings;
+    const hasTls = listen.some((each) => 'host' in each && each.tls !== undefined);
+    this.#peerSettings = { address, cluster, hasTls };
+    this.#nodeName = nodeName;
     this.#observer = new FlowObserver({
-      node: { name, labels: [], interfaceName: (index) => this.#names.interfaceName(index) },
-      version: settings.version,
-      ...{ address: settings.address, tlsServerName },
+      node: {
+        name: peerName(nodeName, cluster),
+        labels: [],
+        interfaceName: (index) => this.#names.interfaceName(index),
+      },
+      ...{ version: settings.version, address },
+      tlsServerName: hasTls ? serverName(nodeName, cluster) : undefined,
     });
-    const { address } = settings;
-    if (address !== '') this.#peers.set([{ name, address, tlsServerName }]);
     this.#health.set(false);
     this.#server = new RpcServer({
       services: [Observer, Peer],
@@ -192,6 +197,8 @@ export class RunningObserver implements AsyncDisposable {
       (addresses ?? []).map(({ address }) => address),
     );
     this.#names.set(lists, own);
+    if (this.#peerSettings.address === '') return;
+    this.#peers.set(peersOf(this.#nodeName, lists.nodes, this.#peerSettings));
   }
 
   /** Follows dropped packets until the observer is closed; it connects again when the agent returns. */
@@ -264,12 +271,6 @@ export class RunningObserver implements AsyncDisposable {
     this.#reported.set(what, problem);
     this.#settings.log(problem === '' ? `${what}: it works again` : problem);
   }
-}
-
-/** Returns the name that relays of Hubble expect in a node's certificate. */
-function serverNameOf(node: string, cluster: string): string {
-  const label = (name: string) => name.replaceAll('.', '-');
-  return `${label(node)}.${label(cluster)}.hubble-grpc.cilium.io`;
 }
 
 function messageOf(error: unknown): string {
