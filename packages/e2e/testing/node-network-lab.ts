@@ -211,8 +211,8 @@ export class NodeNetworkLab implements Disposable {
   /** Resolves when all rows of a node are programmed. */
   async settled(node: LabNode): Promise<void> {
     await this.until(`all rows of ${node.name} to be programmed`, async () => {
-      const { source, rows, synced } = await this.status(node);
-      return synced && source.complete && rows.pending === 0;
+      const status = await this.status(node).catch(unlessLate);
+      return status?.synced && status.source.complete && status.rows.pending === 0;
     });
   }
 
@@ -285,4 +285,9 @@ export class NodeNetworkLab implements Disposable {
     writeFileSync(`${this.#folder}/nodes.new`, text);
     renameSync(`${this.#folder}/nodes.new`, path);
   }
+}
+
+/** Returns undefined for the error of an agent that has not answered in time: the machine may have much else to do. */
+function unlessLate(error: unknown): undefined {
+  if (!(error as Error).message.includes('no answer')) throw error;
 }
