@@ -84,6 +84,14 @@ export class PodSwitch {
     }
   }
 
+  /** Forgets the addresses of pods that were removed while no agent ran. */
+  forgetUnattached(): void {
+    const attached = new Set(
+      [...this.#attachments.values()].flat().flatMap(({ addresses }) => addresses),
+    );
+    this.detach([...this.#current.keys()].filter((address) => !attached.has(address)));
+  }
+
   set(subjects: PodSubjects): void {
     this.#pods.set(subjects.pod, subjects);
   }

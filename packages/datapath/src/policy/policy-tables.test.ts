@@ -316,6 +316,62 @@ test('a restart of the control plane changes no verdict at any moment', () => {
   );
 });
 
+test('an agent that is killed at any write leaves each packet a verdict of before or after, and so does the next one', () => {
+  let killed = 0;
+  fc.assert(
+    fc.property(
+      fc.array(step, { minLength: 1, maxLength: 8 }),
+      step,
+      fc.nat(60),
+      fc.infiniteStream(fc.nat(packets.length - 1)),
+      (steps, last, count, stream) => {
+        const bench = new Bench();
+        for (const each of steps) bench.change(each);
+        const before = bench.state;
+        const next = after(before, last);
+        let left = count;
+        try {
+          bench.change(last, () => {
+            if (left-- === 0) throw new Killed();
+          });
+        } catch (error) {
+          if (!(error instanceof Killed)) throw error;
+          killed++;
+        }
+        bench.state = next;
+        const check = () => {
+          for (let i = 0; i < 4; i++) {
+            const packet = packets[stream.next().value]!;
+            const verdict = bench.maps.judge(inMaps(packet));
+            const wanted = [judgeNaively(before, packet), judgeNaively(next, packet)];
+            assert.ok(wanted.includes(verdict), `${verdict} ${text(packet)}`);
+          }
+        };
+        bench.maps.onWrite = check;
+        for (let i = 0; i < 20; i++) check();
+        bench.restart(check);
+        bench.check();
+      },
+    ),
+    { numRuns: 60 },
+  );
+  assert.ok(killed > 10, `${killed} agents were killed in the middle of a change`);
+});
+
+class Killed extends Error {}
+
+test('the rules of pods that were removed while no agent ran are released', () => {
+  const bench = new Bench();
+  bench.change({ kind: 'set', policy: simple });
+  bench.tables.release();
+  bench.tables = bench.maps.open();
+  bench.tables.setComplete();
+  bench.tables.activate();
+  bench.maps.pass(300);
+  assert.deepEqual([bench.tables.sizes.policy_rules, bench.tables.sizes.policy_subjects], [0, 0]);
+  assert.deepEqual(bench.maps.pods.policyOf(podAddress('a/one')), { egress: 0, ingress: 0 });
+});
+
 test('where maps are too small, no packet passes that the policies deny, and all is well once there is room', () => {
   let failures = 0;
   fc.assert(

@@ -335,6 +335,7 @@ export class PolicyTables implements Disposable {
     this.#state.start();
     // Entries without rules are not needed even while pods have the subjects of an earlier agent.
     this.#peers.remove(new RuleSet(), this.#numbers.retired);
+    this.#pods.forgetUnattached();
     this.#pending.allPods = true;
     for (const tier of tiers) this.#pending.tiers.add(tier);
   }
