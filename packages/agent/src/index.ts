@@ -13,6 +13,7 @@ export type * from './features/node-routes/status.ts';
 export { type CniSettings, installCni, removeCni } from './features/pods/install.ts';
 export { findPodLinks, removeNodeRoutes } from './features/pods/removal.ts';
 export type * from './features/pods/status.ts';
+export type * from './features/policy/status.ts';
 export type * from './features/services/status.ts';
 export { cgroupRoot, hostName } from './machine.ts';
 export { findNodeDevices } from './node/node-devices.ts';

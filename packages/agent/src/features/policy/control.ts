@@ -1,3 +1,4 @@
+import type { PolicyInput } from '@heddle/objects';
 import { ControlError, textParam } from '../../control/protocol.ts';
 import type { Follow } from '../../control/server.ts';
 import type { Methods } from '../../feature.ts';
@@ -15,9 +16,13 @@ import type { PolicyEntry, PolicyRuleEntry } from './status.ts';
 /** The largest number of policies or rules in a page. */
 const rowsPerPage = 500;
 
+/** The largest number of objects in a page; most have some 300 bytes. */
+const objectsPerPage = 2000;
+
 /** The methods where network policies are off. */
 export const withoutPolicies: Methods = {
   'policy.list': () => ({ items: [] }),
+  'policy.world': () => ({ items: [] }),
   'policy.rules': () => ({ items: [] }),
   'policy.get': () => {
     throw new ControlError('not-found', isOff('show network policy'));
@@ -62,6 +67,8 @@ export function policyMethods(
         ({ number }) => `${number}`,
       );
     },
+    'policy.world': (params): Page<PolicyInput> =>
+      worldPage(view.records(), Number(textParam(params, 'after') ?? 0)),
     'policy.verdicts': (_params, follow) => {
       feed.follow(follow);
       return { following: true };
@@ -78,6 +85,21 @@ function pageOf<Item>(
   const left = all.filter(isAfter);
   const items = left.slice(0, rowsPerPage);
   return left.length > items.length ? { items, next: nameOf(items.at(-1)!) } : { items };
+}
+
+/**
+ * Returns a page of the objects that verdicts depend on, behind the first `after`. A change between two pages may repeat
+ * an object or leave it out.
+ */
+function worldPage(records: Iterable<PolicyInput>, after: number): Page<PolicyInput> {
+  const items: PolicyInput[] = [];
+  let position = 0;
+  for (const record of records) {
+    if (position++ < after) continue;
+    if (items.length === objectsPerPage) return { items, next: `${after + items.length}` };
+    items.push(record);
+  }
+  return { items };
 }
 
 /** Passes verdicts to all followers; the programs write them only while there are some. */

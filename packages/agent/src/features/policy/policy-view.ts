@@ -1,3 +1,4 @@
+import type { PolicyInput } from '@heddle/objects';
 import type { PodSubjects, PolicyRow, PolicyRule, PortRange } from '@heddle/policy';
 import type { Rows } from '../../rows.ts';
 import type { NumberedRule, PolicyDatapath, Verdict } from './datapath.ts';
@@ -15,6 +16,8 @@ export interface PolicyView {
   readonly datapath: NonNullable<PolicyDatapath['policy']>;
   /** The pods of this node. */
   readonly pods: ReadonlyMap<string, PodSubjects>;
+  /** Returns the objects that verdicts depend on. */
+  readonly records: () => Iterable<PolicyInput>;
 }
 
 /** Returns the entries of all policies, in the order of their names. */

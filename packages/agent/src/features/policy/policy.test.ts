@@ -56,6 +56,28 @@ function open({ manifests }: { manifests?: string } = {}) {
 }
 
 describe('the policy feature', () => {
+  test('returns the objects that verdicts depend on, in pages', () => {
+    const { feature, request } = open();
+    const many = Array.from({ length: 2001 }, (_, i) =>
+      pod(`web-${i}`, `10.7.${i >> 8}.${i & 255}`),
+    );
+    feature.apply([namespace('default'), ...many, policy('allow')], true);
+    const names = new Set<string>();
+    let pages = 0;
+    for (let after: string | undefined = '0'; after !== undefined; pages++) {
+      const page: { items: { kind: string; name: string }[]; next?: string } = request(
+        'policy.world',
+        { after },
+      );
+      for (const { kind, name } of page.items) names.add(`${kind} ${name}`);
+      after = page.next;
+    }
+    assert.deepEqual([pages, names.size], [2, 2003]);
+    for (const name of ['namespace default', 'networkPolicy allow', 'pod web-2000']) {
+      assert.ok(names.has(name), name);
+    }
+  });
+
   test('has a row for each policy that selects a pod of the node, with its rules and its pods', () => {
     const { feature, request, list } = open();
     feature.apply(

@@ -36,7 +36,7 @@ const retryMs = 1000;
 export const policyFeature: FeatureDefinition<PolicyDatapath> = {
   name: 'policy',
   kinds: [networkPolicyKind, clusterNetworkPolicyKind, namespaceKind, nodeKind, podKind, sliceKind],
-  dump: ['policy.list', 'policy.rules'],
+  dump: ['policy.list', 'policy.rules', 'policy.world'],
   remedies: {
     policy_rules: 'have fewer rules that apply to pods of this node: the size is fixed',
     policy_subjects: 'raise sizes.policySubjects',
@@ -112,7 +112,8 @@ class PolicyFeature implements Feature {
     });
     datapath.setListener((keys) => this.#renew(keys));
     datapath.enable(config.policyOpenConnections === 'keep', config.policyDenyResponse);
-    const view = { rows: this.#rows, datapath, pods: this.#pods };
+    const records = () => this.#model.records();
+    const view = { rows: this.#rows, datapath, pods: this.#pods, records };
     this.methods = policyMethods(view, verdicts, (address) => this.#names.get(address));
   }
 
