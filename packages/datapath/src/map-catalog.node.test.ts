@@ -7,6 +7,8 @@ import { describeAccess, mapCatalog } from './map-catalog.ts';
 const names = {
   service: () => 'default/web',
   networkInterface: (index: number) => `if${index}`,
+  policyRule: (number: number) =>
+    number === 7 ? 'ingress[0] of NetworkPolicy shop/db' : undefined,
   nowNs: 5_000_000_000n,
 };
 
@@ -39,5 +41,20 @@ describe('mapCatalog', () => {
       );
     assert.equal(meaning(1), 'if2 is an external interface');
     assert.equal(meaning(2), 'if2 leads to pods');
+  });
+
+  it('describes a rule of a policy by its name and action', () => {
+    const meaning = (number: number, action: number) => {
+      const value = new Uint8Array(16);
+      value[8] = action;
+      return describeAccess(
+        'policy_rules',
+        { action: 'lookup', key: Uint8Array.of(number, 0, 0, 0), value },
+        names,
+      );
+    };
+    assert.equal(meaning(7, 2), 'rule 7 (ingress[0] of NetworkPolicy shop/db) denies');
+    assert.equal(meaning(8, 3), 'rule 8 passes to the next tier');
+    assert.equal(meaning(9, 0), 'rule 9 is not programmed');
   });
 });

@@ -1,3 +1,4 @@
+export { DumpedControl } from './dump/control.ts';
 export { type Dump, entriesOf, entryCount, mapNamed } from './dump/dump.ts';
 export { pipeDump, readDump, writeDump } from './dump/file.ts';
 export { type NodePaths, nodeDump } from './dump/live.ts';

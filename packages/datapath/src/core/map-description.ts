@@ -25,6 +25,8 @@ export interface EntryNames {
   readonly service: (address: string, port: number, protocol: string) => string | undefined;
   /** Returns the name of a network interface. */
   readonly networkInterface: (index: number) => string;
+  /** Returns `ingress[0] of NetworkPolicy default/web` for the number of a rule, or undefined if it is not known. */
+  readonly policyRule: (number: number) => string | undefined;
   /** CLOCK_MONOTONIC of the dump, in nanoseconds. */
   readonly nowNs: bigint;
 }

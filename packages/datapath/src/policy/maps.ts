@@ -5,14 +5,32 @@ import {
   dnsGrantsCodec,
   dnsNameCodec,
   dnsNameKeyCodec,
+  type PolicyRule,
+  policyAction,
+  policyRuleCodec,
+  policySubjectCodec,
 } from '../generated/abi.ts';
+import { subjectFlags } from './constants.ts';
 import { nameOf } from './name-key.ts';
 
 /** The maps of network policies in the catalog. */
 export const policyMaps = {
   policy_state: undescribed('the state of network policies as a whole', 'agent'),
-  policy_rules: undescribed('rules of network policies, and the connections they decided', 'both'),
-  policy_subjects: undescribed('the rules that select a pod, in one direction', 'both'),
+  policy_rules: described(
+    'rules of network policies, and the connections they decided',
+    'both',
+    { key: wordCodec, value: policyRuleCodec },
+    ({ key, value }, { policyRule }) => {
+      const name = policyRule(key);
+      return `rule ${key}${name === undefined ? '' : ` (${name})`} ${actionText(value)}`;
+    },
+  ),
+  policy_subjects: described(
+    'the rules that select a pod, in one direction',
+    'both',
+    { key: wordCodec, value: policySubjectCodec },
+    ({ key, value }) => `subject ${key}: ${subjectText(value?.flags)}`,
+  ),
   policy_peers: described(
     'classes of addresses that are peers of rules',
     'agent',
@@ -66,3 +84,27 @@ export const policyMaps = {
   }),
   policy_verdicts: undescribed('verdicts about connections', 'programs', { isDumped: false }),
 } satisfies Record<string, MapDescription>;
+
+function actionText(rule: Pick<PolicyRule, 'action'> | undefined): string {
+  switch (rule?.action) {
+    case policyAction.allow:
+      return 'allows';
+    case policyAction.pass:
+      return 'passes to the next tier';
+    case policyAction.deny:
+      return 'denies';
+    default:
+      return 'is not programmed';
+  }
+}
+
+/** Returns what the flags of a subject mean for its pods. */
+function subjectText(flags: number | undefined): string {
+  if (flags === undefined) return 'not programmed, so everything is denied';
+  if ((flags & subjectFlags.closed) !== 0) {
+    return 'a policy of the pod is not programmed, so everything is denied';
+  }
+  return (flags & subjectFlags.isolated) !== 0
+    ? 'NetworkPolicies isolate the pod'
+    : 'no NetworkPolicy isolates the pod';
+}

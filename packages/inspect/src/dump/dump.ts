@@ -8,6 +8,7 @@ import type {
   NatDestination,
   NodeEntry,
   PodEntry,
+  PolicyRuleEntry,
   ServiceDetail,
   ServiceEntry,
 } from '@heddle/agent';
@@ -42,6 +43,8 @@ interface KnownLists {
   readonly 'pod.list': PodEntry;
   /** Pod interfaces of the node; absent in dumps of versions before 0.2. */
   readonly 'attachment.list': AttachmentEntry;
+  /** Rules of network policies by number; absent in dumps of versions before 0.2. */
+  readonly 'policy.rules': PolicyRuleEntry;
   readonly 'events.list': AgentEvent;
   readonly 'flow.list': FlowItem;
   readonly 'nat.list': NatDestination;

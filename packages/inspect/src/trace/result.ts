@@ -1,6 +1,8 @@
 import type { Question } from './question.ts';
-import type { DescribedAccess } from './step-describer.ts';
+import type { DescribedAccess, Reason } from './step-describer.ts';
 import type { Tunnel } from './tunnel.ts';
+
+export type { Reason };
 
 /** A step of a program; steps are in the order in which they ran. */
 export type Step =
@@ -53,11 +55,6 @@ export interface Verdict {
   readonly packet?: string;
   /** Its bytes in hexadecimal, from the link header on. */
   readonly frame?: string;
-}
-
-export interface Reason {
-  readonly name: string;
-  readonly text: string;
 }
 
 export interface Trace {

@@ -1,3 +1,4 @@
+import type { PolicyRuleEntry } from '@heddle/agent';
 import { describeAccess, dropReasonText, type EntryNames } from '@heddle/datapath';
 import type { Btf, ObjectSpec } from '@heddle/ebpf';
 import { formatIp } from '@heddle/sys';
@@ -18,6 +19,16 @@ export interface DescribedAccess {
   readonly meaning?: string;
   /** The source line, `file:line: text`. */
   readonly source?: string;
+}
+
+/** The reason of a refusal or drop: its name in the ABI, and its text. */
+export interface Reason {
+  readonly name: string;
+  readonly text: string;
+  /** The number of the rule of a network policy that has denied the packet. */
+  readonly rule?: number;
+  /** The name of the rule, `ingress[0] of NetworkPolicy shop/db`, if the dump has it. */
+  readonly by?: string;
 }
 
 const routeResults: Readonly<Record<number, string>> = {
@@ -66,14 +77,21 @@ export class StepDescriber {
     return `route to ${to}: ${routeResults[result] ?? `the kernel returns ${result}`}`;
   }
 
-  /** Returns the name of a reason in the ABI's enum, and its text. */
-  reason(kind: 'refusal_reason' | 'drop_reason', number: number): { name: string; text: string } {
+  /**
+   * Returns the name of a reason in the ABI's enum, and its text. `rule` is the number of the rule that decided, if a
+   * network policy has denied the packet.
+   */
+  reason(kind: 'refusal_reason' | 'drop_reason', number: number, rule?: number): Reason {
     const type = this.#btf.byName(kind, 'enum');
     const name =
       type?.kind === 'enum'
         ? type.values.find(({ value }) => Number(value) === number)?.name
         : undefined;
-    return { name: name ?? `${number}`, text: dropReasonText(number) };
+    const text = dropReasonText(number);
+    if (name !== 'DROP_POLICY' || rule === undefined) return { name: name ?? `${number}`, text };
+    const by = this.#names.policyRule(rule);
+    const shown = `${text}: ${by ?? `rule ${rule}`}`;
+    return { name: name ?? `${number}`, text: shown, rule, ...(by === undefined ? {} : { by }) };
   }
 
   get #btf(): Btf {
@@ -93,6 +111,10 @@ export function sourceText({ file, line, text }: SourceLine): string {
   return `${file.replace(/^(\.\/)?bpf\//, '')}:${line}: ${text.trim()}`;
 }
 
+function ruleText({ policy, direction, rule, name }: PolicyRuleEntry): string {
+  return `${direction}[${rule}]${name === undefined ? '' : ` "${name}"`} of ${policy}`;
+}
+
 /** Returns the names from the dump that descriptions of map entries use. */
 function entryNames({ answers, network, head }: Dump): EntryNames {
   const services = new Map<string, string>();
@@ -103,7 +125,16 @@ function entryNames({ answers, network, head }: Dump): EntryNames {
       services.set(`${protocol} ${address} ${port}`, `${namespace}/${name}`);
     }
   }
+  const rules = new Map(
+    'missing' in answers
+      ? []
+      : listOf(answers, 'policy.rules').map((rule): [number | undefined, string] => [
+          rule.number,
+          ruleText(rule),
+        ]),
+  );
   return {
+    policyRule: (number) => rules.get(number),
     service: (address, port, protocol) => services.get(`${protocol} ${address} ${port}`),
     networkInterface: (index) =>
       network?.links.find((link) => link.index === index)?.name ?? `interface ${index}`,

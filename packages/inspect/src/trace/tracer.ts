@@ -48,6 +48,8 @@ export class Tracer {
     const words = new StepDescriber(this.dump, this.node.specs[object]!);
     const [map, kind] = counters[object];
     const number = numberOf(recorder.notes, map);
+    // A rule that denies is looked up last, to count the connection.
+    const rule = numberOf(recorder.notes, 'policy_rules');
     return {
       result,
       steps: recorder.notes.map((note): Step => {
@@ -55,7 +57,7 @@ export class Tracer {
         if (note.kind === 'route') return { kind: 'route', meaning: words.route(note) };
         return { kind: 'line', source: sourceText(note.source) };
       }),
-      reason: number === undefined ? undefined : words.reason(kind, number),
+      reason: number === undefined ? undefined : words.reason(kind, number, rule),
     };
   }
 
