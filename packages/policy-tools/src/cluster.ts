@@ -56,26 +56,42 @@ export function toolKinds(
   ] as readonly Kind<ToolRecord>[];
 }
 
+/** An address and port that a node serves, as its agent reports it. */
+export interface Frontend {
+  /** `namespace/name`. */
+  readonly service: string;
+  /** Ports are in host order. */
+  readonly backends: readonly { readonly address: string; readonly port: number }[];
+}
+
 /** The objects of a cluster, as far as they are known, that these tools answer questions about. */
 export class ClusterObjects {
   readonly world = new PolicyWorld();
   /** By `namespace/name`. */
   readonly services = new Map<string, ServiceRecord>();
   readonly slices: readonly SliceRecord[];
+  /** The backends of what a node serves, by `TCP 192.0.2.1 80`, if an agent has reported them. */
+  readonly frontends: ReadonlyMap<string, Frontend>;
   /** The reasons why policies do not select a pod, by `namespace/name`. */
   readonly unusedPods = new Map<string, string>();
   /** Namespaces that pods or policies are in, and whose object is not known. Only their name is known then. */
   readonly assumedNamespaces: readonly string[];
 
-  /** Takes changes of objects, as a source of manifests reports them. */
-  constructor(changes: readonly ObjectChange<ToolRecord>[]) {
+  readonly #changes: readonly ObjectChange<ToolRecord>[];
+
+  /** Takes changes of objects, as a source of manifests reports them. The last one of an object counts. */
+  constructor(
+    all: readonly ObjectChange<ToolRecord>[],
+    frontends: ReadonlyMap<string, Frontend> = new Map(),
+  ) {
+    this.frontends = frontends;
+    const changes = [...new Map(all.map((change) => [keyOf(change), change])).values()];
+    this.#changes = changes;
     const records = changes.flatMap((change) => (change.op === 'set' ? [change.object] : []));
     const slices: SliceRecord[] = [];
     const templates: TemplateRecord[] = [];
     const inputs: ObjectChange[] = [];
-    for (const change of changes) {
-      if (change.op === 'invalid') inputs.push(change);
-    }
+    for (const change of changes) if (change.op === 'invalid') inputs.push(change);
     for (const record of records) {
       if (record.kind === 'service') this.services.set(podName(record), record);
       else if (record.kind === 'slice') slices.push(record);
@@ -89,22 +105,9 @@ export class ClusterObjects {
     this.assumedNamespaces = this.#addNamespaces();
   }
 
-  /** Returns a copy in which changes of policies are applied. */
-  withPolicies(changes: readonly ObjectChange<PolicyRecord>[]): ClusterObjects {
-    const { world } = this;
-    const all: PolicyInput[] = [
-      ...[...world.namespaces.values(), ...world.nodes.values(), ...world.pods.values()],
-      ...world.policies.values(),
-    ];
-    const copy = new ClusterObjects([
-      ...[...all, ...this.services.values(), ...this.slices].map(
-        (object): ObjectChange<ToolRecord> => ({ op: 'set', object }),
-      ),
-    ]);
-    for (const [name, reason] of this.unusedPods) copy.unusedPods.set(name, reason);
-    copy.world.apply(changes);
-    copy.#addNamespaces();
-    return copy;
+  /** Returns a copy in which more changes are applied. */
+  with(changes: readonly ObjectChange<ToolRecord>[]): ClusterObjects {
+    return new ClusterObjects([...this.#changes, ...changes], this.frontends);
   }
 
   /** Adds a pod for each workload that has none yet. */
@@ -141,6 +144,13 @@ export class ClusterObjects {
   }
 }
 
+function keyOf(change: ObjectChange<ToolRecord>): string {
+  const { kind, namespace, name } = change.op === 'set' ? change.object : change;
+  // Pods become unused, and get an address, without being other pods.
+  const what = kind === 'unusedPod' || kind === 'template' ? 'pod' : kind;
+  return `${what} ${namespace}/${name}`;
+}
+
 function isTemplate(record: ObjectRef): record is TemplateRecord {
   return record.kind.startsWith('template');
 }
@@ -152,7 +162,7 @@ function pairs(labels: readonly string[]): [string, string][] {
 }
 
 /** Returns a Namespace of which only the name is known. */
-export function assumedNamespace(name: string): NamespaceRecord {
+function assumedNamespace(name: string): NamespaceRecord {
   const labels = readLabels({ [namespaceNameLabel]: name });
   return { kind: 'namespace', namespace: '', name, labels, isAudited: false, problems: [] };
 }

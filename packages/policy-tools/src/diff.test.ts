@@ -42,7 +42,7 @@ const flows = [
 ];
 const before = clusterOf(...base);
 const after = (...policies: unknown[]) =>
-  before.withPolicies(set(...policies) as ObjectChange<PolicyRecord>[]);
+  before.with(set(...policies) as ObjectChange<PolicyRecord>[]);
 
 test('a difference names the connections that become denied, with the reason', () => {
   const diff = diffFlows(before, after(allow('app=web')), flows, 'n1');
@@ -72,7 +72,7 @@ test('a deleted policy allows again, and the state before is not changed', () =>
     namespace: 'shop',
     name: 'db',
   };
-  const deleted = isolated.withPolicies([{ op, ...ref }]);
+  const deleted = isolated.with([{ op, ...ref }]);
   const { changes } = diffFlows(isolated, deleted, flows, 'n1');
   assert.deepEqual([...new Set(changes.map(({ allowed }) => allowed))], [true]);
   assert.equal(isolated.world.policies.size, 1);

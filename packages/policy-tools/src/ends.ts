@@ -68,9 +68,34 @@ export function targetsOf(
   protocol: AnyProtocol,
   port: number,
 ): readonly Target[] {
+  const address = canonicalAddress(text);
+  const frontend = cluster.frontends.get(`${protocol} ${address} ${port}`);
+  if (frontend && frontend.backends.length > 0) {
+    const { service, backends } = frontend;
+    return backends.map((each) => ({ ...endAt(cluster, each.address), port: each.port, service }));
+  }
+  const found = address === undefined ? undefined : nodePortOf(cluster, address, protocol, port);
+  if (found) return backendsOf(cluster, found.service, protocol, found.port);
   const service = serviceOf(cluster, text);
   if (service) return backendsOf(cluster, service, protocol, port);
   return endsOf(cluster, text).map((end) => ({ ...end, port, service: undefined }));
+}
+
+/** Returns the service with a NodePort at a node's address, and the port of its ClusterIP. */
+function nodePortOf(
+  { services, world }: ClusterObjects,
+  address: string,
+  protocol: AnyProtocol,
+  number: number,
+): { readonly service: ServiceRecord; readonly port: number } | undefined {
+  if (world.nodesAt(address).length === 0) return undefined;
+  for (const service of services.values()) {
+    const port = service.ports.find(
+      (each) => each.protocol === protocol && each.nodePort === number && number !== 0,
+    );
+    if (port) return { service, port: port.port };
+  }
+  return undefined;
 }
 
 /** Returns the service that a text names, by its name or by an address of it. A pod of the same name comes first. */

@@ -4,6 +4,7 @@ import { service, slice } from '@heddle/objects/testing/objects';
 import { clusterNetworkPolicy, namespace, networkPolicy } from '@heddle/objects/testing/policies';
 import { node, pod, selector } from '@heddle/policy/testing/objects';
 import { clusterOf } from '../testing/clusters.ts';
+import { ClusterObjects } from './cluster.ts';
 import { explain } from './explain.ts';
 
 const policy = networkPolicy('db', {
@@ -66,6 +67,23 @@ test('a service is translated to its backends, by name and by ClusterIP', () => 
     () => ask('10.1.0.1', '10.96.0.5', 81),
     /it has no port TCP\/81 \(its ports are TCP\/80\)/,
   );
+});
+
+test('a NodePort is translated, by the Service or by what an agent serves', () => {
+  const nodePort = service('front', '10.96.0.6', {
+    ...{ namespace: 'shop', type: 'NodePort', ports: [{ port: 80, nodePort: 30080 }] },
+  });
+  const backends = slice('front', ['10.1.0.1'], { namespace: 'shop', ports: [{ port: 8080 }] });
+  const to = (cluster: ClusterObjects, port: number) =>
+    explain(cluster, { from: '198.51.100.7', to: '192.0.2.1', port, protocol: 'TCP' }).map(
+      ({ to: each }) => `${each.address} ${each.port} ${each.service}`,
+    );
+  const own = clusterOf(...base, nodePort, backends);
+  assert.deepEqual(to(own, 30080), ['10.1.0.1 8080 shop/front']);
+  assert.deepEqual(to(own, 30081), ['192.0.2.1 30081 undefined']);
+  const frontend = { service: 'shop/db', backends: [{ address: '10.1.0.2', port: 5432 }] };
+  const served = new ClusterObjects([], new Map([['TCP 192.0.2.1 30081', frontend]]));
+  assert.deepEqual(to(served.with([]), 30081), ['10.1.0.2 5432 shop/db']);
 });
 
 test('the own node of a pod is allowed, an external client is not', () => {

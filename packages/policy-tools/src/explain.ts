@@ -10,7 +10,7 @@ import {
   type Verdict,
 } from '@heddle/policy';
 import type { ClusterObjects } from './cluster.ts';
-import { type End, endsOf, type Target, ToolError, targetsOf } from './ends.ts';
+import { type End, endAt, endsOf, type Target, ToolError, targetsOf } from './ends.ts';
 import {
   type AnyProtocol,
   listed,
@@ -109,6 +109,24 @@ export function explainOne(
     egress: shown('egress', egress),
     ingress: shown('ingress', ingress),
   };
+}
+
+/** Returns the reason of the verdict on a connection in one direction, in sentences. Ports are in host order. */
+export function explainFlow(
+  cluster: ClusterObjects,
+  flow: {
+    readonly source: string;
+    readonly destination: string;
+    readonly protocol: string;
+    readonly port: number;
+  },
+  direction: Direction,
+): readonly string[] {
+  const { source, destination, port } = flow;
+  const isKnown = ['TCP', 'UDP', 'SCTP'].includes(flow.protocol);
+  const protocol = isKnown ? (flow.protocol as AnyProtocol) : 'other';
+  const to = { ...endAt(cluster, destination), port: isKnown ? port : 0, service: undefined };
+  return explainOne(cluster.world, endAt(cluster, source), to, protocol)[direction].sentences;
 }
 
 const shownMisses = 3;

@@ -1,12 +1,19 @@
 export { type CheckedPolicy, type CheckedRule, checkPolicy } from './check/check.ts';
 export type { Finding, FindingCode, Severity } from './check/finding.ts';
-export { ClusterObjects, shownAddress, type ToolRecord, toolKinds } from './cluster.ts';
+export {
+  ClusterObjects,
+  type Frontend,
+  shownAddress,
+  type ToolRecord,
+  toolKinds,
+} from './cluster.ts';
 export { diffFlows, diffPairs, type FlowChange, type FlowDiff, type PairChange } from './diff.ts';
 export { type End, endsOf, fullName, type Target, ToolError, targetsOf } from './ends.ts';
 export {
   type ExplainRequest,
   type Explanation,
   explain,
+  explainFlow,
   type ShownDirection,
   type ShownRule,
 } from './explain.ts';
@@ -16,7 +23,7 @@ export { type Matrix, type MatrixCell, type MatrixPort, matrixCsv, matrixOf } fr
 export { type AllowedPorts, allowedPorts, allowedText } from './ports.ts';
 export { type RawRemarks, rawRemarks } from './raw-remarks.ts';
 export { type Suggestion, type SuggestRequest, suggestPolicies } from './suggest.ts';
-export { type TenantRequest, tenantPolicies, tenantValues } from './tenants.ts';
+export { nodeRanges, type TenantRequest, tenantPolicies, tenantValues } from './tenants.ts';
 export {
   type AnyProtocol,
   counted,
@@ -24,5 +31,6 @@ export {
   placeText,
   questionPortText,
   ruleName,
+  ruleText,
 } from './texts.ts';
 export { type YamlComment, yamlOf } from './yaml.ts';

@@ -5,7 +5,7 @@ import { judge } from '@heddle/policy';
 import { node, pod } from '@heddle/policy/testing/objects';
 import { parseAllDocuments } from 'yaml';
 import { clusterOf } from '../testing/clusters.ts';
-import { type TenantRequest, tenantPolicies, tenantValues } from './tenants.ts';
+import { nodeRanges, type TenantRequest, tenantPolicies, tenantValues } from './tenants.ts';
 import { yamlOf } from './yaml.ts';
 
 /** Two namespaces of team a, one of team b, one of a team without a policy, and some without a team. */
@@ -32,7 +32,7 @@ const base = [
   pod('other/x', '10.0.5.1'),
 ];
 const request: TenantRequest = {
-  ...{ label: 'team', values: ['a', 'b'], allowDns: true, shared: [] },
+  ...{ label: 'team', values: ['a', 'b'], allowDns: true, shared: [], nodes: [] },
   ...{ allowUnlabelled: false, priority: 100 },
 };
 const [a1, a2, b1, fresh, dns, admin, shared, other] = [
@@ -134,6 +134,25 @@ test('NetworkPolicies decide within a tenant, and DNS is allowed whatever they a
   );
   assert.equal(can(a2, a1), false);
   assert.equal(can(a1, dns, 'UDP/53'), true);
+});
+
+test('NodePorts of nodes are denied, because another node may hide the client', () => {
+  const { world } = clusterOf(...base);
+  const nodes = nodeRanges(world);
+  assert.deepEqual(nodes, ['192.0.2.1/32', '192.0.2.2/32']);
+  const can = reach({ nodes });
+  assert.deepEqual(
+    ['TCP/29999', 'TCP/30000', 'UDP/32767', 'SCTP/31000', 'TCP/6443'].map((port) =>
+      can(a1, '192.0.2.2', port),
+    ),
+    [true, false, false, false, true],
+  );
+  assert.equal(can(a1, '198.51.100.7', 'TCP/30000'), true);
+  const many = Array.from({ length: 26 }, (_, i) => `192.0.2.${i}/32`);
+  assert.throws(
+    () => tenantPolicies({ ...request, nodes: many }),
+    /26 ranges of nodes, and a rule may have 25/,
+  );
 });
 
 test('names are valid and different, and wrong requests have errors', () => {

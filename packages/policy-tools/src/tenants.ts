@@ -14,6 +14,11 @@ export interface TenantRequest {
   readonly shared: readonly string[];
   /** Namespaces without the label may connect to tenants and the other way round. */
   readonly allowUnlabelled: boolean;
+  /**
+   * Ranges of the nodes' addresses. Another node that translates a NodePort may hide the client's address from the node of
+   * the backend, so tenants must not use NodePorts there. The own node translates before policies apply.
+   */
+  readonly nodes: readonly string[];
   /** The priority of the first policies; the last one has the next number. */
   readonly priority: number;
 }
@@ -21,6 +26,10 @@ export interface TenantRequest {
 const apiVersion = 'policy.networking.k8s.io/v1alpha2';
 const kind = 'ClusterNetworkPolicy';
 const dnsNamespace = 'kube-system';
+/** The largest number of networks in a rule of a ClusterNetworkPolicy. */
+const mostNetworks = 25;
+/** The ports of NodePorts, as the API server assigns them by default. */
+const nodePorts = { start: 30000, end: 32767 };
 
 /** Returns the values of a label of namespaces, in order. Throws ToolError without any. */
 export function tenantValues(world: PolicyWorld, label: string): readonly string[] {
@@ -33,6 +42,14 @@ export function tenantValues(world: PolicyWorld, label: string): readonly string
   );
 }
 
+/** Returns a range for each address of the nodes. */
+export function nodeRanges(world: PolicyWorld): readonly string[] {
+  const addresses = [...world.nodes.values()].flatMap((node) => node.nodeIPs);
+  return [...new Set(addresses)]
+    .sort()
+    .map((address) => `${address}/${address.includes(':') ? 128 : 32}`);
+}
+
 /**
  * Returns ClusterNetworkPolicies that isolate the namespaces of each tenant from all others. Connections within a tenant
  * pass to the NetworkPolicies of its namespaces. A namespace whose value has no policy is isolated, from itself too.
@@ -43,6 +60,11 @@ export function tenantPolicies(request: TenantRequest): readonly object[] {
   checkLabel(label);
   if (!Number.isInteger(priority) || priority < 0 || priority > 999) {
     throw new ToolError(`make policies: priority ${priority} must be a whole number from 0 to 999`);
+  }
+  if (request.nodes.length > mostNetworks) {
+    throw new ToolError(
+      `make policies: there are ${request.nodes.length} ranges of nodes, and a rule may have ${mostNetworks} (give fewer ranges that have them with --nodes)`,
+    );
   }
   const names = policyNames(label, values);
   return [
@@ -104,6 +126,11 @@ function isolatingPolicy(request: TenantRequest, name: string): object {
     ],
     protocols: [{ udp: port }, { tcp: port }],
   };
+  const range = { destinationPort: { range: nodePorts } };
+  const noNodePorts = {
+    ...{ name: 'node-ports', action: 'Deny', to: [{ networks: request.nodes }] },
+    protocols: [{ tcp: range }, { udp: range }, { sctp: range }],
+  };
   return {
     ...{ apiVersion, kind, metadata: { name } },
     spec: {
@@ -112,7 +139,11 @@ function isolatingPolicy(request: TenantRequest, name: string): object {
         namespaces: { matchExpressions: [hasLabel, ...(shared.length > 0 ? [isNotShared] : [])] },
       },
       ingress: rules('from'),
-      egress: [...(allowDns ? [dns] : []), ...rules('to')],
+      egress: [
+        ...(allowDns ? [dns] : []),
+        ...(request.nodes.length > 0 ? [noNodePorts] : []),
+        ...rules('to'),
+      ],
     },
   };
 }

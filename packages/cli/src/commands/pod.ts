@@ -2,8 +2,10 @@ import type { AgentStatus, AttachmentEntry } from '@heddle/agent';
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { openControl } from '@heddle/inspect/open';
+import { type PolicyWorld, policyKey } from '@heddle/policy';
 import { age, type Cell, formatFacts, formatTable, printJson, printLine } from '../print.ts';
 import type { ReadOptions } from '../read-options.ts';
+import { clusterOfAgent } from './policy/cluster.ts';
 import { fullName } from './service.ts';
 
 interface Options extends ReadOptions {
@@ -37,19 +39,33 @@ export async function podGet(which: string, { output, ...source }: Options): Pro
       `find pod ${which}: this node has none (heddle pod list shows those there are)`,
     );
   }
-  const { node, datapath } = (await client.request('status')) as AgentStatus;
+  const { node, datapath, policies } = (await client.request('status')) as AgentStatus;
   const programs = datapath.links.filter(({ hook }) => hook === 'from_pod' || hook === 'to_pod');
+  const world = policies && (await clusterOfAgent(client)).world;
   if (output === 'json') {
-    printJson({ node, programs, pods });
+    printJson({
+      ...{ node, programs },
+      pods: world ? pods.map((pod) => ({ ...pod, policies: policiesOf(world, pod) })) : pods,
+    });
     return;
   }
   pods.forEach((pod, i) => {
     if (i > 0) printLine();
     const facts = factsOf(pod, client.nowMs);
     facts.splice(1, 0, ['node', node]);
-    facts.push(['programs', programsCell(programs)], ['policy', 'none']);
+    facts.push(['programs', programsCell(programs)]);
+    const selecting = world && policiesOf(world, pod);
+    if (!selecting) facts.push(['policies', 'off (setting networkPolicy)']);
+    else if (selecting.length === 0) facts.push(['policies', 'none']);
+    for (const policy of selecting ?? []) facts.push(['policy', policy]);
     process.stdout.write(formatFacts(facts));
   });
+}
+
+/** Returns the keys of the policies that select a pod, in the order of precedence. */
+function policiesOf(world: PolicyWorld, { namespace, name }: AttachmentEntry): readonly string[] {
+  const pod = world.pods.get(`${namespace}/${name}`);
+  return pod ? world.policiesOf(pod).map(policyKey) : [];
 }
 
 async function attachments(client: ControlSource): Promise<AttachmentEntry[]> {

@@ -1,4 +1,6 @@
 import {
+  type Dump,
+  DumpedControl,
   trace as explain,
   type HookTrace,
   type Step,
@@ -8,8 +10,11 @@ import {
 } from '@heddle/inspect';
 import { openDump } from '@heddle/inspect/open';
 import { Packet } from '@heddle/lab';
+import { type Explanation, explain as explainPolicies, ToolError } from '@heddle/policy-tools';
 import { formatEndpoint } from '@heddle/sys';
 import { type OutputFormat, printJson, printLine, styled } from '../print.ts';
+import { clusterOfAgent } from './policy/cluster.ts';
+import { printExplanation, protocolOf } from './policy/explain.ts';
 
 interface Options extends TraceRequest {
   readonly step?: true;
@@ -30,6 +35,9 @@ const colours = {
   dropped: 'red',
 } as const;
 
+/** The backends for which the verdicts of policies are printed. */
+const shownPolicies = 3;
+
 /** `heddle trace`: explains what happens to a connection or a packet, and why. Changes nothing. */
 export async function trace(options: Options): Promise<void> {
   const { step, socket, bpffs, fromDump, thenDump, output, ...request } = options;
@@ -39,8 +47,15 @@ export async function trace(options: Options): Promise<void> {
   });
   if (thenDump === undefined) {
     const found = explain(dump, request, step === true);
-    if (output === 'json') printTraces(found);
-    else describe(found, fromDump);
+    const policies = await policyVerdicts(dump, found);
+    if (output === 'json') printTraces(policies.length > 0 ? { ...found, policies } : found);
+    else {
+      describe(found, fromDump);
+      for (const each of policies.slice(0, shownPolicies)) {
+        printLine();
+        printExplanation(each);
+      }
+    }
     return;
   }
   const other = await openDump({ socket, fromDump: thenDump });
@@ -58,6 +73,29 @@ export async function trace(options: Options): Promise<void> {
   }
   if (ends !== undefined)
     printLine(`\nthe path does not go on at the node of ${thenDump}: ${ends}`);
+}
+
+/**
+ * Returns what network policies say about the connection of a trace, with each backend that it may get; nothing for
+ * replies, and if the dump has no policies.
+ */
+async function policyVerdicts(dump: Dump, { question }: Trace): Promise<readonly Explanation[]> {
+  const { source, address, port, protocol, reply, error, flow } = question;
+  const isAbout = reply === true || error !== undefined || flow !== undefined;
+  if (isAbout || 'missing' in dump.answers || !dump.answers.lists.has('policy.world')) return [];
+  using control = new DumpedControl(dump, 'of the trace');
+  const cluster = await clusterOfAgent(control);
+  if (cluster.world.policies.size === 0) return [];
+  const asked = { from: source, to: address, protocol: protocolOf(protocol), port };
+  try {
+    return explainPolicies(cluster, asked)
+      .filter(({ egress, ingress }) => egress.pod !== undefined || ingress.pod !== undefined)
+      .sort((a, b) => Number(a.allowed) - Number(b.allowed));
+  } catch (failure) {
+    // A service without backends, or a port that it does not have: the programs have the answer.
+    if (failure instanceof ToolError) return [];
+    throw failure;
+  }
 }
 
 /** Prints traces as JSON, which has no 64-bit integers: they become text. */

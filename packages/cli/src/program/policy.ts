@@ -1,7 +1,7 @@
 import type { MatrixPort } from '@heddle/policy-tools';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { wholeNumber } from '../setting-options.ts';
-import { appended, outputOption, port, socketOption, withExamples } from './options.ts';
+import { appended, dumpOption, outputOption, port, socketOption, withExamples } from './options.ts';
 
 const protocols = ['tcp', 'udp', 'sctp', 'icmp'];
 
@@ -18,14 +18,15 @@ function matrixPort(text: string): MatrixPort {
 
 const objectsText =
   'objects of the cluster: a folder or file of manifests, or - for standard input';
-const objectsOption = () => new Option('--objects <path>', objectsText);
+const objectsOption = () => new Option('--objects <path>', objectsText).conflicts('fromDump');
 
 /** Adds the commands about network policies. */
 export function addPolicies(program: Command): void {
   const policy = withExamples(
-    program.command('policy').description('check, explain and compare network policies'),
+    program.command('policy').description('show, check, explain and compare network policies'),
     'heddle policy check examples/policy',
     'heddle policy explain --from shop/front-1 --to shop/db --port 5432 --objects examples/policy',
+    'heddle policy list',
   );
   addCheck(policy);
   addExplain(policy);
@@ -33,6 +34,57 @@ export function addPolicies(program: Command): void {
   addDiff(policy);
   addSuggest(policy);
   addTenants(policy);
+  addList(policy);
+  addVerdicts(policy);
+}
+
+function addList(policy: Command): void {
+  withExamples(
+    policy
+      .command('list')
+      .description(
+        'list the policies that select pods of this node, and whether they are programmed',
+      )
+      .option('-n, --namespace <name>', 'only NetworkPolicies of this namespace')
+      .option('--unused', 'list the rules that have decided no connection instead')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (options) => (await import('../commands/policy/list.ts')).policyList(options)),
+    'heddle policy list',
+    'heddle policy list --unused',
+  );
+  withExamples(
+    policy
+      .command('get')
+      .description('show one policy with its rules and their connections, and the pods it selects')
+      .argument('<policy>', 'NAMESPACE/NAME, or the name of a ClusterNetworkPolicy')
+      .addOption(socketOption())
+      .addOption(dumpOption())
+      .addOption(outputOption())
+      .action(async (name, options) =>
+        (await import('../commands/policy/list.ts')).policyGet(name, options),
+      ),
+    'heddle policy get shop/api',
+  );
+}
+
+function addVerdicts(policy: Command): void {
+  withExamples(
+    policy
+      .command('verdicts')
+      .description('show each verdict as it is made, with rule and policy')
+      .option('--denied', 'only connections that are denied, or would be by a policy in audit mode')
+      .option('--pod <pod>', 'only connections of this pod (NAMESPACE/NAME) of the node')
+      .option('-n, --namespace <name>', 'only connections of pods of this namespace')
+      .addOption(socketOption())
+      .addOption(outputOption())
+      .action(async (options) =>
+        (await import('../commands/policy/verdicts.ts')).policyVerdicts(options),
+      ),
+    'heddle policy verdicts --denied',
+    'heddle policy verdicts --namespace shop -o json',
+  );
 }
 
 function addCheck(policy: Command): void {
@@ -43,7 +95,10 @@ function addCheck(policy: Command): void {
         'show what policies select, and warn of mistakes; needs neither root nor an agent',
       )
       .argument('<path>', 'file or folder of manifests with the policies')
-      .addOption(objectsOption())
+      .addOption(objectsOption().conflicts('live'))
+      .addOption(dumpOption().conflicts('live'))
+      .option('--live', 'with the objects of the agent')
+      .addOption(socketOption())
       .option('--strict', 'fail for warnings, too')
       .addOption(outputOption())
       .action(async (path, options) =>
@@ -65,7 +120,9 @@ function addExplain(policy: Command): void {
       .option('--port <number>', 'destination port; none for icmp', port)
       .addOption(new Option('--protocol <name>', 'protocol').choices(protocols).default('tcp'))
       .option('--name <host>', 'host name by which the client has found the address')
-      .addOption(objectsOption().makeOptionMandatory())
+      .addOption(objectsOption())
+      .addOption(dumpOption())
+      .addOption(socketOption())
       .addOption(outputOption())
       .action(async (options) =>
         (await import('../commands/policy/explain.ts')).policyExplain(options),
@@ -83,7 +140,9 @@ function addMatrix(policy: Command): void {
       .description('show which pods may connect to which, at all ports or at one')
       .option('--port <port>', 'one port, such as TCP/80, or ICMP', matrixPort)
       .option('-n, --namespace <name>', 'only pods of this namespace; may be repeated', appended)
-      .addOption(objectsOption().makeOptionMandatory())
+      .addOption(objectsOption())
+      .addOption(dumpOption())
+      .addOption(socketOption())
       .addOption(
         new Option('-o, --output <format>', 'output format')
           .choices(['table', 'json', 'csv'])
@@ -109,7 +168,8 @@ function addDiff(policy: Command): void {
       .requiredOption('--apply <path>', 'file or folder of manifests with the policies')
       .option('--delete', 'the policies would be deleted instead')
       .option('--flows <source>', `${flowsText} (default: all pairs of pods)`)
-      .addOption(objectsOption().makeOptionMandatory())
+      .addOption(objectsOption())
+      .addOption(dumpOption())
       .addOption(socketOption())
       .addOption(outputOption())
       .action(async (options) => (await import('../commands/policy/diff.ts')).policyDiff(options)),
@@ -130,7 +190,8 @@ function addSuggest(policy: Command): void {
         new Option('--direction <direction>', 'only one direction').choices(['ingress', 'egress']),
       )
       .option('--no-dns', 'add no rule for DNS where none was seen')
-      .addOption(objectsOption().makeOptionMandatory())
+      .addOption(objectsOption())
+      .addOption(dumpOption())
       .addOption(socketOption())
       .addOption(yamlOption())
       .action(async (options) =>
@@ -153,14 +214,21 @@ function addTenants(policy: Command): void {
         'namespaces that all tenants may use, with commas between',
         commaList,
       )
+      .option(
+        '--nodes <list>',
+        'ranges of the addresses of nodes, with commas between, whose NodePorts tenants may not use (default: the known nodes)',
+        commaList,
+      )
       .option('--allow-unlabelled', 'do not isolate tenants from namespaces without the label')
       .option('--priority <number>', 'priority in the tier Admin, 0 to 999', wholeNumber, 100)
       .addOption(objectsOption().conflicts('values'))
+      .addOption(dumpOption().conflicts('values'))
+      .addOption(socketOption())
       .addOption(yamlOption())
       .action(async (options) =>
         (await import('../commands/policy/tenants.ts')).policyTenants(options),
       ),
-    'heddle policy tenants --label team --values a,b --allow-dns',
+    'heddle policy tenants --label team --values a,b --nodes 192.0.2.0/24 --allow-dns',
     'heddle policy tenants --label team --allow-dns --shared ingress-nginx --objects examples/policy',
   );
 }

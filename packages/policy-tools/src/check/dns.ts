@@ -1,6 +1,6 @@
 import { type PodRecord, readLabels } from '@heddle/objects';
 import { judgeDirection, type PolicyWorld, policyKey } from '@heddle/policy';
-import { assumedNamespace, type ClusterObjects } from '../cluster.ts';
+import type { ClusterObjects } from '../cluster.ts';
 import { explainOne } from '../explain.ts';
 import { counted, listed, podName } from '../texts.ts';
 import { placeholderAddress } from '../workloads.ts';
@@ -55,12 +55,7 @@ export function dnsFindings(subject: Subject): readonly Finding[] {
 }
 
 function withUsualServer(cluster: ClusterObjects): ClusterObjects {
-  const copy = cluster.withPolicies([]);
-  copy.world.apply([{ op: 'set', object: usualServer }]);
-  if (!copy.world.namespaces.has('kube-system')) {
-    copy.world.apply([{ op: 'set', object: assumedNamespace('kube-system') }]);
-  }
-  return copy;
+  return cluster.with([{ op: 'set', object: usualServer }]);
 }
 
 /** Returns true if a pod reaches no DNS server, and this policy has a part in it. */

@@ -92,6 +92,17 @@ function coveringRules(
   return [...used];
 }
 
+const orders = new WeakMap<PolicyWorld, readonly PolicyRecord[]>();
+
+/** Returns the policies of a world that does not change, in the order of precedence. */
+function inOrder(world: PolicyWorld): readonly PolicyRecord[] {
+  const known = orders.get(world);
+  if (known) return known;
+  const sorted = [...world.policies.values()].sort(comparePolicies);
+  orders.set(world, sorted);
+  return sorted;
+}
+
 /** Returns the rules of the same direction that decide before a rule for all pods that its policy selects. */
 function earlierRules(
   world: PolicyWorld,
@@ -101,7 +112,7 @@ function earlierRules(
   const own = policyKey(policy);
   const before: Earlier[] = [];
   let passes = false;
-  for (const other of [...world.policies.values()].sort(comparePolicies)) {
+  for (const other of inOrder(world)) {
     const isOwn = policyKey(other) === own;
     if (!isOwn && comparePolicies(other, policy) > 0) break;
     // What is only recorded decides nothing; a recorded policy is compared with the others of its kind only.

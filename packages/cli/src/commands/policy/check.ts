@@ -9,11 +9,12 @@ import {
   type Severity,
 } from '@heddle/policy-tools';
 import { type OutputFormat, printJson, printLine, styled } from '../../print.ts';
-import { printAssumptions } from './cluster.ts';
-import { merged, readManifests } from './manifests.ts';
+import { type ClusterOptions, openCluster, printAssumptions } from './cluster.ts';
+import { readManifests } from './manifests.ts';
 
-interface Options {
-  readonly objects?: string;
+interface Options extends ClusterOptions {
+  /** The objects of the agent are used. */
+  readonly live?: boolean;
   readonly strict?: boolean;
   readonly output: OutputFormat;
 }
@@ -26,10 +27,12 @@ interface Located extends CheckedPolicy {
 const styles = { error: 'red', warning: 'yellow', note: 'dim' } as const;
 
 /** `heddle policy check`: what manifests of policies select, and what their authors should know. Exits with 1 for errors. */
-export function policyCheck(path: string, { objects, strict = false, output }: Options): void {
+export async function policyCheck(path: string, options: Options): Promise<void> {
+  const { strict = false, live = false, objects, fromDump, output } = options;
   const own = readManifests(path, 'check');
-  const others = objects === undefined ? undefined : readManifests(objects, 'read objects');
-  const cluster = new ClusterObjects(merged(others?.changes ?? [], own.changes));
+  const isAlone = objects === undefined && fromDump === undefined && !live;
+  const others = isAlone ? new ClusterObjects([]) : await openCluster(options);
+  const cluster = others.with(own.changes);
   const policies = own.changes.flatMap((change): Located[] => {
     if (change.op !== 'set') return [];
     const { object } = change;
@@ -37,7 +40,7 @@ export function policyCheck(path: string, { objects, strict = false, output }: O
     const checked = checkPolicy(cluster, object, own.remarks.get(policyKey(object)));
     return [{ ...checked, ...own.locate(object)! }];
   });
-  const problems = [...own.problems, ...(others?.problems ?? [])];
+  const { problems } = own;
   const findings = policies.flatMap((policy) => policy.findings);
   const count = (severity: Severity) =>
     findings.filter((finding) => finding.severity === severity).length;

@@ -4,7 +4,7 @@ import type { PolicyRecord } from '@heddle/policy';
 import { counted, diffFlows, diffPairs, type FlowChange } from '@heddle/policy-tools';
 import { type Cell, formatTable, type OutputFormat, printJson, printLine } from '../../print.ts';
 import { type ClusterOptions, openCluster, printAssumptions } from './cluster.ts';
-import { readFlows } from './flows.ts';
+import { readFlows, withDump } from './flows.ts';
 import { readManifests } from './manifests.ts';
 import { mostPairs } from './matrix.ts';
 
@@ -12,7 +12,6 @@ interface Options extends ClusterOptions {
   readonly apply: string;
   readonly delete?: boolean;
   readonly flows?: string;
-  readonly socket: string;
   readonly output: OutputFormat;
 }
 
@@ -20,8 +19,8 @@ interface Options extends ClusterOptions {
 export async function policyDiff(options: Options): Promise<void> {
   const { apply, flows: source, output } = options;
   const changes = policyChanges(apply, options.delete ?? false);
-  const before = await openCluster(options);
-  const after = before.withPolicies(changes);
+  const before = await openCluster(withDump(options, source));
+  const after = before.with(changes);
   if (source !== undefined) {
     const { flows, node } = await readFlows(source, options.socket);
     const diff = diffFlows(before, after, flows, node);

@@ -47,7 +47,8 @@ export async function policyExplain(options: Options): Promise<void> {
   }
 }
 
-function printExplanation(explanation: Explanation): void {
+/** Prints the verdict on a connection, with its reasons. */
+export function printExplanation(explanation: Explanation): void {
   const { from, to, protocol, allowed, egress, ingress } = explanation;
   const verdict = allowed ? styled('green', 'allowed') : styled('red', 'denied');
   const end = ({ label, address }: typeof from) =>

@@ -3,6 +3,7 @@ import type { AgentStatus } from '@heddle/agent';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { openControl } from '@heddle/inspect/open';
 import type { Flow } from '@heddle/policy-tools';
+import type { ClusterOptions } from './cluster.ts';
 
 /** The connections of a node. */
 export interface NodeFlows {
@@ -24,9 +25,28 @@ export async function readFlows(source: string, socket: string): Promise<NodeFlo
   return { flows, node };
 }
 
+/** Returns the options of the objects: those of the dump with the connections, if no other source is given. */
+export function withDump<Options extends ClusterOptions>(
+  options: Options,
+  source: string | undefined,
+): Options {
+  const { objects, fromDump } = options;
+  if (source === undefined || source === 'live' || isJson(source)) return options;
+  return objects === undefined && fromDump === undefined
+    ? { ...options, fromDump: source }
+    : options;
+}
+
 function isJson(path: string): boolean {
   const first = Buffer.alloc(1);
-  const fd = openSync(path, 'r');
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const cause = code === 'ENOENT' ? 'there is no such file' : message;
+    throw new Failure(exitCodes.failed, `read flows ${path}: ${cause}`);
+  }
   try {
     readSync(fd, first, 0, 1, 0);
   } finally {

@@ -75,15 +75,3 @@ function* inputs(path: string, verb: string): Generator<{ name: string; bytes: U
   }
   for (const name of files) yield { name: join(path, name), bytes: readFileSync(join(path, name)) };
 }
-
-/** Returns changes in which each object is once; the later list wins. */
-export function merged(
-  ...lists: readonly (readonly ObjectChange<ToolRecord>[])[]
-): readonly ObjectChange<ToolRecord>[] {
-  const all = new Map<string, ObjectChange<ToolRecord>>();
-  for (const change of lists.flat()) {
-    const { kind, namespace, name } = change.op === 'set' ? change.object : change;
-    all.set(`${kind} ${namespace}/${name}`, change);
-  }
-  return [...all.values()];
-}

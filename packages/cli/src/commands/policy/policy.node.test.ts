@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { heddle, root, startHeddle } from '../../../testing/heddle.ts';
+import { createProgram } from '../../program.ts';
 
 const example = 'examples/policy';
 let folder: string;
@@ -19,6 +20,55 @@ async function run(...args: string[]): Promise<string> {
   assert.equal(code, 0, stdout);
   return stdout;
 }
+
+describe('examples of heddle policy', () => {
+  const words = (line: string) =>
+    line
+      .replace(/ \|.*$/, '')
+      .split(' ')
+      .slice(1);
+
+  it('examples of --help that need no agent run as they stand', async () => {
+    const policy = createProgram().commands.find((each) => each.name() === 'policy')!;
+    const examples = new Set<string>();
+    for (const command of policy.commands) {
+      let help = '';
+      command.configureOutput({
+        writeOut: (text) => {
+          help += text;
+        },
+      });
+      command.outputHelp();
+      for (const [, example] of help.matchAll(/^ {2}\$ (heddle policy .*)$/gm))
+        examples.add(example!);
+    }
+    const offline = [...examples].filter((each) => /examples\/|--values/.test(each));
+    assert.ok(offline.length > 12, `${offline.length}`);
+    for (const example of offline) {
+      const { code, stdout, stderr } = await heddle(words(example));
+      assert.deepEqual([code, stderr], [0, ''], example);
+      assert.ok(stdout.length > 40, example);
+    }
+  });
+
+  it('examples of docs/policy.md run, and print what the document shows', async () => {
+    const lines = readFileSync(join(root, 'docs/policy.md'), 'utf8').split('\n');
+    let examples = 0;
+    for (const [i, line] of lines.entries()) {
+      const example = /^ {4}(?:\$ )?(heddle policy .*)$/.exec(line)?.[1];
+      if (example === undefined) continue;
+      examples++;
+      const { code, stdout, stderr } = await heddle(words(example));
+      assert.deepEqual([code, stderr], [0, ''], example);
+      if (!line.startsWith('    $')) continue;
+      for (const shown of lines.slice(i + 1)) {
+        if (!shown.startsWith('    ')) break;
+        if (shown.trim() !== '...') assert.ok(stdout.split('\n').includes(shown.slice(4)), shown);
+      }
+    }
+    assert.ok(examples > 6, `${examples}`);
+  });
+});
 
 describe('heddle policy check', () => {
   it('policy check shows what the example selects, and finds no mistakes', async () => {
@@ -246,14 +296,9 @@ describe('heddle policy diff, suggest and tenants', () => {
     writeFileSync(file, yaml);
     const checked = await run('check', file, '--objects', `${example}/objects.yaml`, '--strict');
     assert.match(checked, /valid: 3 policies, 0 errors, 0 warnings/);
-    assert.equal(yaml, await run('tenants', '--label', 'team', '--allow-dns', '--values', 'a,b'));
-    const { code, stderr } = await heddle(['policy', 'tenants', '--label', 'team']);
-    assert.deepEqual(
-      [code, stderr.split('\n')[0]],
-      [
-        2,
-        'heddle: find tenants: give the values of the label with --values, or the namespaces with --objects',
-      ],
-    );
+    const given = ['--values', 'a,b', '--nodes', '192.0.2.1/32,192.0.2.2/32'];
+    assert.equal(yaml, await run('tenants', '--label', 'team', '--allow-dns', ...given));
+    const none = ['policy', 'tenants', '--label', 'team', '--socket', join(folder, 'none')];
+    assert.equal((await heddle(none)).code, 4);
   });
 });

@@ -2,14 +2,13 @@ import { exitCodes, Failure } from '@heddle/control/failure';
 import { suggestPolicies } from '@heddle/policy-tools';
 import { printJson, printLine } from '../../print.ts';
 import { type ClusterOptions, openCluster } from './cluster.ts';
-import { readFlows } from './flows.ts';
+import { readFlows, withDump } from './flows.ts';
 
 interface Options extends ClusterOptions {
   readonly fromFlows: string;
   readonly namespace: string;
   readonly direction?: 'ingress' | 'egress';
   readonly dns: boolean;
-  readonly socket: string;
   readonly output: 'yaml' | 'json';
 }
 
@@ -17,7 +16,7 @@ interface Options extends ClusterOptions {
 export async function policySuggest(options: Options): Promise<void> {
   const { namespace, direction, dns, output } = options;
   const { flows } = await readFlows(options.fromFlows, options.socket);
-  const cluster = await openCluster(options);
+  const cluster = await openCluster(withDump(options, options.fromFlows));
   const directions = direction ? [direction] : (['ingress', 'egress'] as const);
   const { policies, yaml, notes } = suggestPolicies(cluster, flows, {
     ...{ namespace, directions, addDns: dns },

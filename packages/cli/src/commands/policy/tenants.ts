@@ -1,26 +1,32 @@
-import { exitCodes, Failure } from '@heddle/control/failure';
-import { counted, listed, tenantPolicies, tenantValues, yamlOf } from '@heddle/policy-tools';
+import {
+  counted,
+  listed,
+  nodeRanges,
+  tenantPolicies,
+  tenantValues,
+  yamlOf,
+} from '@heddle/policy-tools';
 import { printJson, printLine } from '../../print.ts';
-import { answered, openCluster } from './cluster.ts';
+import { answered, type ClusterOptions, openCluster } from './cluster.ts';
 
-interface Options {
+interface Options extends ClusterOptions {
   readonly label: string;
   readonly values?: readonly string[];
   readonly allowDns?: boolean;
   readonly shared?: readonly string[];
   readonly allowUnlabelled?: boolean;
+  readonly nodes?: readonly string[];
   readonly priority: number;
-  readonly objects?: string;
   readonly output: 'yaml' | 'json';
 }
 
 /** `heddle policy tenants`: prints ClusterNetworkPolicies that isolate namespaces by the value of a label. */
 export async function policyTenants(options: Options): Promise<void> {
-  const { label, priority, output, objects } = options;
-  const values = options.values ?? (await knownValues(label, objects));
+  const { label, priority, output } = options;
+  const { values, nodes } = await tenantsOf(options);
   const { allowDns = false, shared = [], allowUnlabelled = false } = options;
   const policies = answered(() =>
-    tenantPolicies({ label, values, allowDns, shared, allowUnlabelled, priority }),
+    tenantPolicies({ label, values, allowDns, shared, nodes, allowUnlabelled, priority }),
   );
   if (output === 'json') {
     printJson({ apiVersion: 'v1', kind: 'List', items: policies });
@@ -32,17 +38,22 @@ export async function policyTenants(options: Options): Promise<void> {
   const comment = [
     `Isolates ${counted(values.length, 'tenant')} by the label ${label} of namespaces from ${others}${but}.`,
     'Print it again when a tenant is added: a new one is isolated, from itself too, until it has its policy.',
+    nodes.length > 0
+      ? 'NodePorts at other nodes are denied, because these may hide the client; print it again when a node is added.'
+      : 'NodePorts at other nodes are not isolated: give the ranges of the nodes with --nodes.',
   ].join('\n');
   printLine(yamlOf(policies, [[{ path: [], text: comment }]]).trimEnd());
 }
 
-async function knownValues(label: string, objects: string | undefined): Promise<readonly string[]> {
-  if (objects === undefined) {
-    throw new Failure(
-      exitCodes.usage,
-      'find tenants: give the values of the label with --values, or the namespaces with --objects',
-    );
-  }
-  const { world } = await openCluster({ objects });
-  return answered(() => tenantValues(world, label));
+/** Returns the values of the label and the ranges of nodes: those that are given, or those of the cluster. */
+async function tenantsOf(
+  options: Options,
+): Promise<{ readonly values: readonly string[]; readonly nodes: readonly string[] }> {
+  const { label, values, nodes } = options;
+  if (values) return { values, nodes: nodes ?? [] };
+  const { world } = await openCluster(options);
+  return {
+    values: answered(() => tenantValues(world, label)),
+    nodes: nodes ?? nodeRanges(world),
+  };
 }
