@@ -14,6 +14,7 @@
 #include "lib/fragment.h"
 #include "lib/verdict.h"
 #include "policy/direct.h"
+#include "policy/opener.h"
 #include "policy/review.h"
 #include "tunnel/encap.h"
 
@@ -135,8 +136,9 @@ INLINE enum verdict judge_step(context *ctx, struct pkt_ctx *pkt)
 }
 
 /*
- * Creates the conntrack entry of a new connection. If another CPU has just created it, its
- * selection holds. Returns V_PASS for a packet that keeps its addresses and needs no entry.
+ * Creates the conntrack entry of a new connection; `ct.is_reply` is set if the packet is the
+ * server's. If another CPU has just created it, its selection holds. Returns V_PASS for a packet
+ * that keeps its addresses and needs no entry.
  */
 INLINE enum verdict create_step(struct pkt_ctx *pkt)
 {
@@ -146,8 +148,14 @@ INLINE enum verdict create_step(struct pkt_ctx *pkt)
 	if (!pkt->lb.backend && !pkt->lb.snat && !may_start_flow(&pkt->packet) &&
 	    !may_continue_flow(&pkt->packet))
 		return V_PASS;
+	/* The packet is the server's; its entry begins with the client's tuple. */
+	if (ct->is_reply)
+		pkt->packet.tuple = pkt->to;
 	verdict = ct_create(&pkt->packet, &pkt->to, &pkt->lb, &ct->index);
-	ct->is_reply = 0;
+	if (ct->is_reply) {
+		reverse_tuple(&pkt->to, &pkt->packet.tuple);
+		pkt->packet.tuple = pkt->to;
+	}
 	if (verdict == V_EXISTS)
 		return ct_lookup(ct, &pkt->packet.tuple) ? V_OK : V_DROP(DROP_NO_FLOW);
 	if (verdict != V_OK)
@@ -156,6 +164,24 @@ INLINE enum verdict create_step(struct pkt_ctx *pkt)
 	ct->entry = ct_entry_at(ct->index);
 	ct->origin = CT_CREATED;
 	return V_OK;
+}
+
+/*
+ * Decides about a connection of a policed pod that is for no service and has no entry. A TCP
+ * segment that begins none is judged in the direction in which its connection was opened, as far as
+ * that is known. `pkt->to` becomes the tuple of the client's packets.
+ */
+INLINE enum verdict judge_direct(context *ctx, struct pkt_ctx *pkt)
+{
+	struct packet *packet = &pkt->packet;
+
+	pkt->ct.is_reply = packet->tuple.protocol == IPPROTO_TCP && may_continue_flow(packet) &&
+			   policy_receiver_opened(ctx, packet, &pkt->to);
+	if (pkt->ct.is_reply)
+		reverse_tuple(&pkt->to, &packet->tuple);
+	else
+		pkt->to = packet->tuple;
+	return judge_step(ctx, pkt);
 }
 
 /*
@@ -171,15 +197,16 @@ INLINE enum verdict direct_step(context *ctx, struct pkt_ctx *pkt)
 
 	lb->service = lb->backend = lb->generation = 0;
 	lb->is_counted = 0;
-	pkt->to = packet->tuple;
 	verdict = is_external_interface(ifindex_of(ctx)) ? check_new_packet(ctx, packet) :
 							   check_ip_checksum(ctx, packet);
 	if (verdict == V_OK)
-		verdict = judge_step(ctx, pkt);
+		verdict = judge_direct(ctx, pkt);
 	if (verdict != V_OK)
 		return verdict;
 	__builtin_memset(&pkt->route, 0, sizeof(pkt->route));
-	return direct_verdict(direct_route_lookup(ctx, packet, &pkt->route, lb), &pkt->route);
+	verdict = pkt->ct.is_reply ? route_lookup(ctx, packet, &packet->tuple, &pkt->route) :
+				     direct_route_lookup(ctx, packet, &pkt->route, lb);
+	return direct_verdict(verdict, &pkt->route);
 }
 
 /*
@@ -249,6 +276,7 @@ INLINE enum verdict decide(context *ctx, struct pkt_ctx *pkt)
 	enum verdict verdict = conntrack_step(ctx, pkt);
 
 	if (verdict == V_NEW) {
+		pkt->ct.is_reply = 0;
 		verdict = pkt->lb.role ? balance_step(ctx, pkt) : V_PASS;
 		/* pkt->to is the translated tuple, and no state exists yet. */
 		if (verdict == V_OK)

@@ -31,7 +31,8 @@ struct pod {
 	/* Indexes in `policy_subjects`; 0: no policy selects the pod in that direction. */
 	__u32 egress_subject;
 	__u32 ingress_subject;
-	__u32 reserved[5];
+	__u32 netns; /* the id of its network namespace in the node's, plus 1; 0: unknown */
+	__u32 reserved[4];
 };
 
 /* Map `pod_devices`: the pod interfaces of this node, by ifindex. */

@@ -62,8 +62,8 @@ GLOBAL enum verdict icmp_translate_quoted(context *ctx, __u32 at, struct packet 
 INLINE enum verdict icmp_translate_inner(context *ctx, struct packet *packet, struct tuple *to)
 {
 	__u32 network = packet->network, transport = packet->transport, backend = packet->backend;
+	int past_stack, policed = packet->policed, judged = packet->judged;
 	enum verdict verdict;
-	int past_stack;
 
 	*to = packet->tuple;
 	if (packet->fragment)
@@ -75,5 +75,7 @@ INLINE enum verdict icmp_translate_inner(context *ctx, struct packet *packet, st
 	parse_packet(ctx, network, packet);
 	packet->backend = backend;
 	packet->past_stack = past_stack;
+	packet->policed = policed;
+	packet->judged = judged;
 	return verdict;
 }

@@ -116,4 +116,8 @@ static long (*const bpf_xdp_load_bytes)(void *xdp, __u32 offset, void *to,
 static long (*const bpf_xdp_store_bytes)(void *xdp, __u32 offset, const void *from,
 					 __u32 length) = (void *)BPF_FUNC_xdp_store_bytes;
 static long (*const bpf_xdp_adjust_head)(void *xdp, int change) = (void *)BPF_FUNC_xdp_adjust_head;
+static struct bpf_sock *(*const bpf_skc_lookup_tcp)(void *ctx, const void *tuple, __u32 size,
+						    __u64 netns,
+						    __u64 flags) = (void *)BPF_FUNC_skc_lookup_tcp;
+static long (*const bpf_sk_release)(void *sock) = (void *)BPF_FUNC_sk_release;
 static __u64 (*const bpf_xdp_get_buff_len)(void *xdp) = (void *)BPF_FUNC_xdp_get_buff_len;

@@ -25,6 +25,7 @@ INLINE enum verdict masquerade_new(context *ctx, struct pkt_ctx *pkt)
 	if (verdict != V_OK)
 		return verdict;
 	pkt->to = packet->tuple;
+	pkt->ct.is_reply = 0;
 	verdict = judge_step(ctx, pkt);
 	if (verdict == V_OK)
 		verdict = create_step(pkt);

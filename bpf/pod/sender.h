@@ -151,7 +151,9 @@ GLOBAL enum verdict check_sender(context *ctx, struct packet *packet, int kind)
 								      V_DROP(DROP_L3_PROTOCOL);
 	if (kind == PACKET_INVALID || kind == PACKET_TRUNCATED)
 		return V_DROP(DROP_INVALID);
-	if (!packet->ipv4 && packet->tuple.protocol == IPPROTO_ICMPV6 && kind == PACKET_PROTOCOL) {
+	/* What is for another link is no message of this one, and may not pass as one. */
+	if (!packet->ipv4 && packet->tuple.protocol == IPPROTO_ICMPV6 && kind == PACKET_PROTOCOL &&
+	    (is_for_many(packet) || is_to_link_local(packet))) {
 		if (load_bytes(ctx, packet->transport, &type, sizeof(type)))
 			return V_DROP(DROP_INVALID);
 		if ((type >= ICMPV6_FIRST_OF_LINK && type <= ICMPV6_LAST_OF_LINK) ||

@@ -38,8 +38,7 @@ INLINE enum verdict admit_step(context *ctx, struct pkt_ctx *pkt, enum packet_ki
 	if (verdict == V_NEW && find_translated(pkt))
 		return review_step(ctx, pkt);
 	if (verdict == V_NEW) {
-		pkt->to = packet->tuple;
-		verdict = judge_step(ctx, pkt);
+		verdict = judge_direct(ctx, pkt);
 		if (verdict == V_OK)
 			verdict = create_step(pkt);
 	}

@@ -47,7 +47,8 @@ INLINE enum verdict icmp_error_step(context *ctx, struct pkt_ctx *pkt)
 	enum verdict verdict = icmp_translate_inner(ctx, &pkt->packet, &pkt->to);
 
 	/* An error about a known connection passes. */
-	pkt->packet.judged = verdict != V_PASS;
+	if (verdict != V_PASS)
+		pkt->packet.judged = 1;
 	if (verdict == V_TUNNEL)
 		return tunnel_route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route);
 	return verdict == V_OK ? route_lookup(ctx, &pkt->packet, &pkt->to, &pkt->route) : verdict;

@@ -79,12 +79,13 @@ export class MasqueradeStage {
       : frame.ipv6({ src, dst, hopLimit: ttl });
   }
 
-  /** Runs the program of a pod's interface. */
-  send(pod: number, packet: Packet): Outcome {
+  /** Runs the program of a pod's interface; `change` may change the bytes of the frame before. */
+  send(pod: number, packet: Packet, change: (bytes: Uint8Array) => void = () => {}): Outcome {
     const { ifindex } = this.world.of(this.world.pod(pod));
     const gateway = this.world.node.link(this.world.pod(pod).nodeLink).address;
     // The kernel takes the type of a frame from the link address of the interface.
     const data = packet.with('eth', { dst: gateway }).bytes;
+    change(data);
     const context = new Uint8Array(44);
     new DataView(context.buffer).setUint32(40, ifindex, true);
     const program = this.world.datapath.programs.pod!.program('from_pod');

@@ -1,15 +1,18 @@
-import { BpfMap } from '@heddle/ebpf';
+import { BpfMap, RingBuffer } from '@heddle/ebpf';
 import { isIpv4, parseCidr, parseIp } from '@heddle/sys';
 import { currentPins } from '../src/core/pinned-maps.ts';
 import {
   decodePolicyRule,
   decodePolicySubject,
+  decodePolicyVerdict,
   encodePolicyRule,
   encodePolicyState,
   encodePolicySubject,
   encodePolicyVector,
   encodeRangeKey,
   type PolicyVector,
+  policyDirection,
+  policyOutcome,
   policyRuleSize,
   policyStateSize,
   policySubjectSize,
@@ -50,6 +53,17 @@ export interface TestSubject {
 export interface TestPolicy {
   readonly egress?: TestSubject;
   readonly ingress?: TestSubject;
+}
+
+/** A verdict that the programs have reported. Rules are their numbers plus 1, or 0. */
+export interface ReportedVerdict {
+  readonly outcome: string;
+  readonly direction: string;
+  readonly egressRule: number;
+  readonly ingressRule: number;
+  readonly subject: number;
+  /** Host order. */
+  readonly destinationPort: number;
 }
 
 /** The policies of a node: subjects by the number of its pod. */
@@ -113,11 +127,6 @@ export class TestPolicies implements Disposable {
     this.#writeState();
   }
 
-  watch(watched: boolean): void {
-    this.#watched = watched;
-    this.#writeState();
-  }
-
   /** The number of a rule, as events have it: plus 1. */
   ruleOf(rule: TestRule): number {
     return this.#numbers.get(rule)! + 1;
@@ -138,6 +147,32 @@ export class TestPolicies implements Disposable {
     const number = this.#subjects.get(subject)!;
     const value = this.map('policy_subjects').lookup(word(number))!;
     return Number(decodePolicySubject(value).defaultDenied);
+  }
+
+  /** Returns the verdicts that are reported while `work` runs. */
+  verdicts(work: () => void): ReportedVerdict[] {
+    const found: ReportedVerdict[] = [];
+    const named = (names: Readonly<Record<string, number>>, number: number) =>
+      Object.keys(names).find((name) => names[name] === number) ?? `${number}`;
+    using ring = new RingBuffer(this.#world.bpf, this.map('policy_verdicts'), (record) => {
+      const { tuple, outcome, direction, ...rest } = decodePolicyVerdict(record);
+      found.push({
+        ...rest,
+        outcome: named(policyOutcome, outcome),
+        direction: named(policyDirection, direction),
+        destinationPort: tuple.destinationPort,
+      });
+    });
+    this.#watched = true;
+    this.#writeState();
+    try {
+      work();
+      ring.drain();
+    } finally {
+      this.#watched = false;
+      this.#writeState();
+    }
+    return found;
   }
 
   /** Opens a map by its pin. */

@@ -39,14 +39,15 @@ export class PolicyStage implements Disposable {
   readonly end: End;
   readonly node: NodePackets;
   readonly policies: TestPolicies;
-  readonly #pods: MasqueradeStage;
+  /** The packets of pods. */
+  readonly pods: MasqueradeStage;
   #port = 30_000;
 
   constructor(world: PodWorld, end: End) {
     this.world = world;
     this.end = end;
-    this.#pods = new MasqueradeStage(world, end);
-    this.node = this.#pods.node;
+    this.pods = new MasqueradeStage(world, end);
+    this.node = this.pods.node;
     this.policies = new TestPolicies(world);
     const [, other] = world.lab.nodes;
     world.datapath.nodeRoutes.set({
@@ -60,7 +61,7 @@ export class PolicyStage implements Disposable {
 
   /** Returns the number of drops for each reason that `work` causes. */
   drops(work: () => void) {
-    return this.#pods.drops(work);
+    return this.pods.drops(work);
   }
 
   connection(protocol: PolicyProtocol, path: Path, isFromPod: boolean): Connection {
@@ -71,7 +72,7 @@ export class PolicyStage implements Disposable {
   addressOf(path: Path): string {
     switch (path) {
       case 'a pod of the node':
-        return this.#pods.podAddress(1);
+        return this.pods.podAddress(1);
       case 'a pod of another node':
         return this.world.lab.nodes[1]!.pods[0]!.addresses[this.end];
       case 'the world':
@@ -105,17 +106,35 @@ export class PolicyStage implements Disposable {
   /** Sends a TCP segment, or a datagram, of a connection that is open. */
   more(connection: Connection, isReply = false, flags: Partial<Flags> = { ack: true }): Outcome {
     const [sport, dport] = this.ports(connection, isReply);
-    return this.run(connection, isReply, (ip) =>
-      connection.protocol === 'tcp'
-        ? ip.tcp({
-            sport,
-            dport,
-            seq: isReply ? 2001 : 1001,
-            ackSeq: isReply ? 1001 : 2001,
-            ...flags,
-          })
-        : this.fill(ip, connection, isReply),
-    );
+    const [seq, ackSeq] = isReply ? [2001, 1001] : [1001, 2001];
+    return this.run(connection, isReply, (ip) => {
+      if (connection.protocol !== 'tcp') return this.fill(ip, connection, isReply);
+      const segment = ip.tcp({ sport, dport, seq, ackSeq, ...flags });
+      // The server's data confirm the connection.
+      return isReply && !flags.syn ? segment.payload('data') : segment;
+    });
+  }
+
+  /** Sends an ICMP error of the other side about a connection's first packet, to a pod, the first one unless said otherwise. */
+  error(connection: Connection, pod = 0): Outcome {
+    const { path } = connection;
+    const other = this.addressOf(path);
+    const about = this.node.bare(this.fill(this.pods.fromPod(0, other), connection, false));
+    const names = { v4: 'port-unreachable', v6: 'port-unreachable' };
+    const to = this.pods.podAddress(pod);
+    return path === 'a pod of the node'
+      ? this.sendFrom(1, this.node.icmp(this.pods.fromPod(1, to), names, undefined, about))
+      : this.node.ingress(this.node.icmp(this.node.from(other, to), names, undefined, about));
+  }
+
+  /** Sends the first packet of a connection in three fragments. */
+  fragments(connection: Connection, id: number): Outcome[] {
+    let parts: Packet[] = [];
+    this.run(connection, false, (ip) => {
+      parts = this.fill(ip, connection, false, 2800 + 96 - 8).fragments([1400, 1400, 96], id);
+      return parts[0]!;
+    });
+    return parts.map((part) => this.run(connection, false, () => part));
   }
 
   /** Opens a connection in full, and demands that all its packets pass. */
@@ -140,30 +159,30 @@ export class PolicyStage implements Disposable {
   run(connection: Connection, isReply: boolean, fill: (ip: Packet) => Packet): Outcome {
     const { path, isFromPod } = connection;
     const other = this.addressOf(path);
-    if (isFromPod !== isReply) return this.sendFrom(0, fill(this.#pods.fromPod(0, other)));
+    if (isFromPod !== isReply) return this.sendFrom(0, fill(this.pods.fromPod(0, other)));
     if (path === 'a pod of the node')
-      return this.sendFrom(1, fill(this.#pods.fromPod(1, this.#pods.podAddress(0))));
+      return this.sendFrom(1, fill(this.pods.fromPod(1, this.pods.podAddress(0))));
     if (path === 'the node') return this.toPod(0, fill(this.toPodFrame(0, other)));
     const isMasqueraded = path === 'the world, masqueraded' && isFromPod;
     return this.node.ingress(
-      fill(this.node.from(other, isMasqueraded ? this.node.node : this.#pods.podAddress(0))),
+      fill(this.node.from(other, isMasqueraded ? this.node.node : this.pods.podAddress(0))),
     );
   }
 
   /** Runs the program of the first packet of a TCP connection of a pod to an address. */
   sendTo(pod: number, address: string): Outcome {
     const syn = { sport: this.#port++, dport: serverPort, syn: true };
-    return this.sendFrom(pod, this.#pods.fromPod(pod, address).tcp(syn));
+    return this.sendFrom(pod, this.pods.fromPod(pod, address).tcp(syn));
   }
 
   /** Runs the program of what a pod sends. */
   sendFrom(pod: number, packet: Packet): Outcome {
-    return this.#pods.send(pod, packet);
+    return this.pods.send(pod, packet);
   }
 
   /** Returns a frame of the node's stack to a pod, with an IP header. */
   toPodFrame(pod: number, src: string): Packet {
-    return this.framedTo(pod, this.node.from(src, this.#pods.podAddress(pod)));
+    return this.framedTo(pod, this.node.from(src, this.pods.podAddress(pod)));
   }
 
   framedTo(pod: number, packet: Packet): Packet {
@@ -186,7 +205,7 @@ export class PolicyStage implements Disposable {
     const { protocol, port } = connection;
     const seen = isReply ? this.portSeen(connection) : port;
     const ends = { protocol, pod: 0, port: seen, to: '', toPort: serverPort };
-    return this.#pods.on(ip, ends, isReply, size);
+    return this.pods.on(ip, ends, isReply, size);
   }
 
   ports(connection: Connection, isReply: boolean): [number, number] {

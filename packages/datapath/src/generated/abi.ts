@@ -1546,6 +1546,7 @@ export interface Pod {
   readonly rates: number;
   readonly egressSubject: number;
   readonly ingressSubject: number;
+  readonly netns: number;
   readonly reserved: readonly number[];
 }
 
@@ -1562,7 +1563,8 @@ export const podCodec = {
     rates: 32,
     egressSubject: 36,
     ingressSubject: 40,
-    reserved: 44,
+    netns: 44,
+    reserved: 48,
   },
   encode: encodePod,
   decode: decodePod,
@@ -1580,9 +1582,10 @@ export function encodePod(value: Pod, into: Uint8Array, offset = 0): void {
   view.setUint32(32, value.rates, true);
   view.setUint32(36, value.egressSubject, true);
   view.setUint32(40, value.ingressSubject, true);
-  checkLength('pod.reserved', value.reserved.length, 5);
-  for (let i = 0; i < 5; i++) {
-    view.setUint32(44 + i * 4, value.reserved[i]!, true);
+  view.setUint32(44, value.netns, true);
+  checkLength('pod.reserved', value.reserved.length, 4);
+  for (let i = 0; i < 4; i++) {
+    view.setUint32(48 + i * 4, value.reserved[i]!, true);
   }
 }
 
@@ -1597,7 +1600,8 @@ export function decodePod(bytes: Uint8Array, offset = 0): Pod {
     rates: view.getUint32(32, true),
     egressSubject: view.getUint32(36, true),
     ingressSubject: view.getUint32(40, true),
-    reserved: Array.from({ length: 5 }, (_, i) => view.getUint32(44 + i * 4, true)),
+    netns: view.getUint32(44, true),
+    reserved: Array.from({ length: 4 }, (_, i) => view.getUint32(48 + i * 4, true)),
   };
 }
 

@@ -10,7 +10,7 @@ import { evictionCounts, invalidSegmentCounts } from '../events/flow-events.ts';
 import { ctEntrySize, ctTableCodec, decodeCtEntry, decodeCtTable } from '../generated/abi.ts';
 import type { AddressRoles, AddressUse } from '../services/address-roles.ts';
 import { type PortRange, unansweredLimit } from './flow-options.ts';
-import { type FlowEntry, masqueradedFlowsOf, readFlows } from './flows.ts';
+import { type FlowEntry, podFlowsOf, readFlows } from './flows.ts';
 import { type PortUse, portsByDestination } from './nat-ports.ts';
 import { type DefaultSources, NatSources } from './nat-sources.ts';
 
@@ -201,13 +201,18 @@ export class FlowTable implements Disposable {
     return false;
   }
 
-  /** Ends the masqueraded flows of pods with these addresses of 16 bytes. Throws SysError. */
+  /** Ends the flows without a service from and to pods with these addresses of 16 bytes. Throws SysError. */
   endFlowsOf(addresses: readonly Uint8Array[]): void {
     if (this.used === 0) return;
-    const clients = new Set(addresses.map(keyText));
+    const keys = new Set(addresses.map(keyText));
     const texts = new Set(addresses.map(formatIp));
-    for (const number of masqueradedFlowsOf(this.#copy(), clients)) {
-      this.endFlow(number, (flow) => flow.forwarding === 'masquerade' && texts.has(flow.client));
+    const isWithoutService = new Set<FlowEntry['forwarding']>(['masquerade', 'direct']);
+    for (const number of podFlowsOf(this.#copy(), keys)) {
+      this.endFlow(
+        number,
+        ({ forwarding, client, backend }) =>
+          isWithoutService.has(forwarding) && (texts.has(client) || texts.has(backend)),
+      );
     }
   }
 

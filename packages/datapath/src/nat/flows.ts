@@ -30,9 +30,10 @@ export interface FlowEntry {
   /**
    * The path to the backend: `local`, it is on this node (or the client is); `snat`, from an address of this node;
    * `dsr`, in a tunnel to its node, which replies to the client directly; `masquerade`, from an address of this node to
-   * the destination itself, because the client is a pod and the destination no service.
+   * the destination itself, because the client is a pod and the destination no service; `direct`, as it is, because
+   * network policies select a pod at one end.
    */
-  readonly forwarding: 'local' | 'snat' | 'dsr' | 'masquerade';
+  readonly forwarding: 'local' | 'snat' | 'dsr' | 'masquerade' | 'direct';
   /** The address that the backend sees as the client's. */
   readonly source: string;
   readonly sourcePort: number;
@@ -106,18 +107,19 @@ export function* readFlows(
 }
 
 /**
- * Returns the numbers of the masqueraded flows of clients with these addresses of 16 bytes, among entries of
- * `nat_flows`. Decodes only the fields that it needs: a table can have a million entries.
+ * Returns the numbers of the flows without a service that have one of these addresses of 16 bytes at an end, among
+ * entries of `nat_flows`. Decodes only the fields that it needs: a table can have a million entries.
  */
-export function masqueradedFlowsOf(bytes: Uint8Array, clients: ReadonlySet<string>): number[] {
+export function podFlowsOf(bytes: Uint8Array, addresses: ReadonlySet<string>): number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const numbers: number[] = [];
   for (let at = 0; at + ctEntrySize <= bytes.length; at += ctEntrySize) {
     const stateWord = view.getUint32(at + fields.stateWord, true);
-    if (protocolOfState(stateWord) === undefined || snatIndexOf(stateWord) === 0) continue;
+    if (protocolOfState(stateWord) === undefined) continue;
     if (view.getUint32(at + fields.backendId, true) !== 0) continue;
-    const client = at + fields.client;
-    if (clients.has(keyText(bytes.subarray(client, client + 16)))) numbers.push(at / ctEntrySize);
+    const isAt = (field: number) =>
+      addresses.has(keyText(bytes.subarray(at + field, at + field + 16)));
+    if (isAt(fields.client) || isAt(fields.backend)) numbers.push(at / ctEntrySize);
   }
   return numbers;
 }
@@ -147,7 +149,8 @@ export function flowText(entry: CtEntry): string {
   const client = formatEndpoint(formatIp(entry.client), entry.clientPort);
   const frontend = formatEndpoint(formatIp(entry.frontend), entry.frontendPort);
   const backend = formatEndpoint(formatIp(entry.backend), entry.backendPort);
-  const snat = entry.backendId === 0 ? ', masqueraded' : '';
+  const isMasqueraded = entry.backendId === 0 && snatIndexOf(entry.stateWord) !== 0;
+  const snat = isMasqueraded ? ', masqueraded' : '';
   const tunnel = isTunnelled(entry.stateWord) ? ', in a tunnel to its node' : snat;
   const state = states[stateOf(entry.stateWord)]?.join(' ') ?? `state ${stateOf(entry.stateWord)}`;
   return `${client} to ${frontend} at ${backend}${tunnel}, ${state}`;
@@ -155,8 +158,9 @@ export function flowText(entry: CtEntry): string {
 
 function forwardingOf({ stateWord, backendId }: CtEntry): FlowEntry['forwarding'] {
   if (isTunnelled(stateWord)) return 'dsr';
-  if (snatIndexOf(stateWord) === 0) return 'local';
-  return backendId === 0 ? 'masquerade' : 'snat';
+  const isOwn = snatIndexOf(stateWord) === 0;
+  if (backendId === 0) return isOwn ? 'direct' : 'masquerade';
+  return isOwn ? 'local' : 'snat';
 }
 
 function entryOf(

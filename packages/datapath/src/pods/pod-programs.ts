@@ -34,7 +34,7 @@ export interface PodParts {
   readonly netkit: NetkitLinks;
   /** Returns the links of all parts of the datapath that are detached. */
   readonly detachedLinks: () => readonly Damage[];
-  /** Ends the flows of pods to the outside, by their addresses of 16 bytes. */
+  /** Ends the flows of pods without a service, by their addresses of 16 bytes. */
   readonly endFlows: (addresses: readonly Uint8Array[]) => void;
 }
 
@@ -76,12 +76,14 @@ export class PodPrograms {
     const attaches = this.#attaches || !this.#tables.has(pod.ifindex);
     this.#tables.set(pod);
     this.#isUsed = true;
+    using socket = new NetlinkSocket(this.#platform);
+    const namespace = findLink(socket, pod.ifindex)?.peerNamespaceId;
+    if (namespace !== undefined) this.#tables.setNamespace(pod.ifindex, namespace);
     if (!attaches) return;
     if (pod.kind === 'netkit') {
       this.#netkit.attach(pod.ifindex);
       return;
     }
-    using socket = new NetlinkSocket(this.#platform);
     useBlocks(socket, pod.ifindex, podBlocks);
     // The blocks may be new ones.
     if (this.#filterDamages(socket).length > 0) this.#attachFilters(socket);

@@ -42,6 +42,8 @@ const setting = 'the size of the pod tables';
 const ratesAt = { pod: 32, device: 48 } as const;
 /** The offsets of the subjects in an entry of `pods`. */
 const subjectsAt = { egress: 36, ingress: 40 } as const;
+/** The offset of the number of the network namespace in an entry of `pods`. */
+const netnsAt = 44;
 /** The offset of the field of `pod_devices` that is 1 if the pod has a subject. */
 const hasPolicyAt = 52;
 /** The fields of an entry that are written last: with an index of 0 the programs skip the entry. */
@@ -241,6 +243,16 @@ export class PodTables {
     return found;
   }
 
+  /**
+   * Sets the id of the network namespace of the pod at an interface, in the node's namespace, by which the programs find
+   * its sockets; an interface without entries is fine.
+   */
+  setNamespace(ifindex: number, id: number): void {
+    for (const place of this.#placesOf.get(ifindex) ?? []) {
+      this.#writeWord(this.#pods, place * podSize + netnsAt, id + 1);
+    }
+  }
+
   #hasPolicy(ifindex: number): boolean {
     return this.addressesOf(ifindex).some((address) =>
       hasSubject(this.policyOf(formatIp(address))),
@@ -256,7 +268,9 @@ export class PodTables {
       if (isOthers && !this.#policies.has(address)) return { egress: subject, ingress: subject };
       return this.policyOf(address);
     });
-    return encodePodEntries(pod, this.#ratesFor(pod.addresses), policies);
+    const [place] = this.#placesOf.get(pod.ifindex) ?? [];
+    const netns = place === undefined ? 0 : this.#podAt(place).netns;
+    return encodePodEntries(pod, { rates: this.#ratesFor(pod.addresses), netns, policies });
   }
 
   #ratesFor(addresses: readonly string[]): number {
@@ -361,8 +375,11 @@ function hasSubject({ egress, ingress }: PodPolicy): boolean {
 /** Returns the bytes of the entries of a pod, with the subjects of each of its addresses. */
 function encodePodEntries(
   { ifindex, kind, mac, addresses, mtu }: ProgrammedPod,
-  rates: number,
-  policies: readonly PodPolicy[],
+  {
+    rates,
+    netns,
+    policies,
+  }: { readonly rates: number; readonly netns: number; readonly policies: readonly PodPolicy[] },
 ) {
   const link = {
     ifindex,
@@ -389,7 +406,7 @@ function encodePodEntries(
     const { egress: egressSubject, ingress: ingressSubject } = policies[i]!;
     const bytes = new Uint8Array(podSize);
     encodePod(
-      { address, ...link, egressSubject, ingressSubject, reserved: new Array(5).fill(0) },
+      { address, ...link, egressSubject, ingressSubject, netns, reserved: new Array(4).fill(0) },
       bytes,
     );
     return { address, bytes };

@@ -113,12 +113,23 @@ const toTcp: Helper = (machine) => {
   machine.answerPointer(fields.protocol === 6 ? commonRegion : 0);
 };
 
+/** The connections of the machine's sockets have no packets, so no packet belongs to one of them. */
+const lookupTcp: Helper = (machine) => {
+  machine.argumentBytes(2, machine.registers[6]!);
+  machine.answerPointer(0);
+};
+
+/** There is no socket that lookupTcp could have returned. */
+const releaseSocket: Helper = (machine) => machine.refuse('r1 is no socket that was looked up');
+
 /** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
 export const socketHelpers: Readonly<Record<number, readonly [name: string, helper: Helper]>> = {
   46: ['get_socket_cookie', socketCookie],
   49: ['setsockopt', setOption],
   57: ['getsockopt', getOption],
   64: ['bind', bind],
+  86: ['sk_release', releaseSocket],
+  99: ['skc_lookup_tcp', lookupTcp],
   107: ['sk_storage_get', storageGet],
   108: ['sk_storage_delete', storageDelete],
   122: ['get_netns_cookie', netnsCookie],
