@@ -172,10 +172,10 @@ struct evictable_group {
 #define NAT_SHARES 4096
 
 /*
- * Map `nat_held`: held entries of masqueraded connections by a hash of the client's address, by one
- * of the destination and protocol, and by one of both. A count is in one counter of each row, and
- * counters of other keys may be added to it in one row but hardly in both, so the smaller one is
- * the better estimate (a count-min sketch).
+ * Map `nat_held`: held entries of connections without a service by a hash of the client's address,
+ * by one of the destination and protocol, and by one of both. A count is in one counter of each
+ * row, and counters of other keys may be added to it in one row but hardly in both, so the smaller
+ * one is the better estimate (a count-min sketch).
  */
 #define HELD_ROWS 2
 #define HELD_COUNTERS 8192 /* in a row */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * An entry is held while it may not be evicted: its connection is confirmed by both sides and open.
- * A pod must not starve other clients, so its connections to the world are held only while it holds
- * no more entries than are left to others, and no more SNAT ports towards the destination. It may
- * have more connections, which stay unconfirmed, until another client needs the room.
+ * A pod must not starve other clients, so its connections to the world, and those that network
+ * policies decide about, are held only while it holds no more entries than are left to others, and
+ * no more SNAT ports towards the destination. It may have more connections, which stay unconfirmed,
+ * until another client needs the room.
  */
 #pragma once
 
@@ -16,7 +17,7 @@ INLINE int ct_is_held(__u32 state_word)
 	       !ct_is_closed(state_word);
 }
 
-/* The keys that the entry of a masqueraded connection counts for in nat_held. */
+/* The keys that the entry of a connection without a service counts for in nat_held. */
 struct held_keys {
 	__u64 client;
 	__u64 destination; /* with the protocol and the SNAT address, so these share ports */
@@ -70,7 +71,7 @@ GLOBAL int ct_count_held(__u32 index, __u32 state_word, __s32 change)
 	if (!table || !entry)
 		return 0;
 	__sync_fetch_and_add(&table->held, change);
-	if (!ct_is_masqueraded(entry, state_word))
+	if (entry->backend_id)
 		return 0;
 	held_keys_of(&keys, entry, state_word);
 	add_held(keys.client, change);
@@ -79,7 +80,7 @@ GLOBAL int ct_count_held(__u32 index, __u32 state_word, __s32 change)
 	return 0;
 }
 
-/* Returns 1 if the client of a masqueraded connection may hold its entry. */
+/* Returns 1 if the client of a connection without a service may hold its entry. */
 GLOBAL int ct_may_hold(__u32 index)
 {
 	struct ct_table *table = get_ct_table();
@@ -89,6 +90,8 @@ GLOBAL int ct_may_hold(__u32 index)
 	if (!table || !entry)
 		return 0;
 	held_keys_of(&keys, entry, entry->state_word);
-	return held_by(keys.client) < (__s32)(config.flows - 1 - table->held) &&
+	if (held_by(keys.client) >= (__s32)(config.flows - 1 - table->held))
+		return 0;
+	return ct_is_direct(entry, entry->state_word) ||
 	       held_by(keys.both) < (__s32)config.port_count - held_by(keys.destination);
 }

@@ -37,7 +37,7 @@ INLINE __u32 share_hash(const __u32 *words, __u32 port)
 INLINE __u32 client_share_hash(const struct ct_entry *entry)
 {
 	const __u32 *client = (const __u32 *)entry->client;
-	__u32 is_whole = is_mapped(client) || ct_is_masqueraded(entry, entry->state_word);
+	__u32 is_whole = is_mapped(client) || !entry->backend_id;
 	__u32 words[4] = { client[0], client[1], is_whole ? client[2] : 0,
 			   is_whole ? client[3] : 0 };
 

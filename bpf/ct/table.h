@@ -85,6 +85,26 @@ GLOBAL int ct_end(__u32 index, __u32 state_word)
 	return entry && ct_unlink(index, entry, state_word, CT_DYING << CT_STATE_SHIFT);
 }
 
+/*
+ * Allows the eviction of an entry whose connection was confirmed, as network policies deny it by
+ * now.
+ */
+GLOBAL int ct_unconfirm(__u32 index)
+{
+	struct ct_entry *entry = ct_entry_at(index);
+	__u32 state_word, after;
+
+	if (!entry)
+		return 0;
+	state_word = entry->state_word;
+	after = state_word | CT_UNCONFIRMED;
+	if (!ct_is_held(state_word) ||
+	    __sync_val_compare_and_swap(&entry->state_word, state_word, after) != state_word)
+		return 0;
+	ct_on_transition(index, state_word, after);
+	return ct_allow_eviction(index);
+}
+
 /* Takes a free entry. Returns its index; 0: there is none. */
 GLOBAL __u32 ct_take_free(void)
 {

@@ -70,7 +70,7 @@ INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct
 	if (ct_is_closed(after))
 		after &= ~CT_COUNTED;
 	if (state_word & CT_UNCONFIRMED && packet_confirms(state_word, tcp_flags, ct->is_reply) &&
-	    (!ct_is_masqueraded(entry, state_word) || ct_may_hold(ct->index)))
+	    (entry->backend_id || ct_may_hold(ct->index)))
 		after &= ~CT_UNCONFIRMED;
 	if (after != state_word &&
 	    __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&

@@ -44,6 +44,8 @@ GLOBAL enum verdict policy_judge_again(context *ctx, __u32 index, struct tuple *
 	window->egress_rule = opinion->egress_rule;
 	window->ingress_rule = opinion->ingress_rule;
 	__sync_val_compare_and_swap(&window->policy_epoch, before, opinion->epoch);
+	if (verdict != V_OK)
+		ct_unconfirm(index);
 	return verdict;
 }
 

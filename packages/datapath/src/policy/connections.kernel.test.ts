@@ -27,6 +27,10 @@ for (const end of ['v4', 'v6'] as const) {
           const connection = stage.connection(protocol, path, false);
           stage.policies.set({ 0: { ingress: allowed() } });
           stage.open(connection);
+          const isHeld = () =>
+            [...world.datapath.nat.flows()].find(({ clientPort }) => clientPort === connection.port)
+              ?.confirmed;
+          if (protocol === 'tcp') assert.equal(isHeld(), true);
           stage.policies.set({ 0: { ingress: denied } });
           const drops = stage.drops(() => {
             // The pod's egress is free, but its packets belong to a connection that is denied.
@@ -35,6 +39,7 @@ for (const end of ['v4', 'v6'] as const) {
             stage.expectDenied(stage.more(connection, true), 'reply again');
           });
           assert.deepEqual(drops, { policyDefault: 3 });
+          assert.equal(isHeld(), false, 'its entry may be evicted');
           assert.equal(stage.policies.defaultDenied(denied), 1, 'one connection');
           const subject = allowed();
           stage.policies.set({ 0: { ingress: subject } });
