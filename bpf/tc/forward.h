@@ -88,13 +88,28 @@ GLOBAL int forward(context *ctx, const struct packet *packet, const struct route
 	return redirect_out(ctx, packet, route);
 }
 
+/*
+ * Changes a packet that keeps its addresses, as a router does where it leaves by its route. Returns
+ * 0 on success.
+ */
+NOINLINE long route_direct(context *ctx, const struct packet *packet, const struct route *route)
+{
+	return route->result == BPF_FIB_LKUP_RET_NOT_FWDED ?
+		       0 :
+		       route_frame(ctx, packet, route->dmac, route->smac);
+}
+
 /* Rewrites a packet as decided, and forwards it. */
 INLINE int send_translated(context *ctx, struct pkt_ctx *pkt)
 {
+	struct ct_entry *entry = pkt->ct.entry;
+
 	/* node_egress, at the interface where it leaves the node, has nothing left to translate. */
 	if (pkt->packet.past_stack && !pkt->ct.is_reply)
 		ctx->tc_index = TC_INDEX_TRANSLATED;
-	if (rewrite_step(ctx, pkt))
+	if (entry && ct_is_direct(entry, entry->state_word) ?
+		    route_direct(ctx, &pkt->packet, &pkt->route) :
+		    rewrite_step(ctx, pkt))
 		return drop(ctx, &pkt->packet, DROP_WRITE);
 	return pkt->ct.origin == CT_CACHED ? redirect_out(ctx, &pkt->packet, &pkt->route) :
 					     forward(ctx, &pkt->packet, &pkt->route);

@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { clients } from '../../testing/node-packets.ts';
 import { PodWorld } from '../../testing/pod-world.ts';
+import type { TestSubject } from '../../testing/policies.ts';
 import { PolicyStage, serverPort } from '../../testing/policy-stage.ts';
 import { row } from '../../testing/rows.ts';
 
@@ -29,7 +30,7 @@ for (const end of ['v4', 'v6'] as const) {
           backends.map((each) => ({ address: each, port: serverPort })),
         ),
       );
-    const allowed = (peer: string) => ({
+    const allowed = (peer: string): TestSubject => ({
       rules: [{ peers: [peer], ports: [{ protocol: 'TCP', port: serverPort }] }],
     });
 
