@@ -123,6 +123,23 @@ test('a policy in audit mode is explained as what it would do', () => {
   ]);
 });
 
+test('an address that was found by a name is explained with the rule that names it', () => {
+  const egress = [
+    { name: 'hosts', action: 'Accept', to: [{ domainNames: ['*.example.com'] }] },
+    { name: 'rest', action: 'Deny', to: [{ networks: ['0.0.0.0/0'] }] },
+  ];
+  const own = clusterOf(...base, clusterNetworkPolicy('hosts', { egress }));
+  const sentence = (...names: string[]) =>
+    explain(own, { from: '10.1.0.1', to: '198.51.100.7', port: 443, protocol: 'TCP', names })[0]!
+      .egress.sentences[0];
+  assert.equal(
+    sentence('api.example.com'),
+    'allowed by egress[0] "hosts" of ClusterNetworkPolicy hosts',
+  );
+  assert.equal(sentence('example.org'), 'denied by egress[1] "rest" of ClusterNetworkPolicy hosts');
+  assert.equal(sentence(), 'denied by egress[1] "rest" of ClusterNetworkPolicy hosts');
+});
+
 test('workloads without pods are pods without an address', () => {
   const deployment = (labels: object, spec: object = {}) => ({
     ...{ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'api', namespace: 'shop' } },
