@@ -40,3 +40,14 @@ test('a runtime that ends while its pod is held leaves the pod to DEL', async ()
   assert.equal(node.attachments.length, 1);
   await node.remove(pod);
 });
+
+test('a pod that is held for 18 s is disconnected, and the runtime is asked to try again', async () => {
+  using node = new PodsNode();
+  using pod = node.pod('c1');
+  node.host.held.set('10.7.0.2', undefined);
+  const { isSuccess, output } = await node.call('ADD', pod);
+  assert.deepEqual([isSuccess, output.code], [false, 11]);
+  assert.match(output.msg, /the API server has not reported the Pod in time/);
+  await eventually('the interface is gone', () => node.attachments.length === 0);
+  assert.equal(node.host.held.size, 0);
+});
