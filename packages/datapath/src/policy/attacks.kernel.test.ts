@@ -203,8 +203,9 @@ for (const end of ['v4', 'v6'] as const) {
       });
       using stage = new PolicyStage(world, end);
       stage.policies.set({ 0: { ingress: { rules: [{}] } } });
-      const connections = Array.from({ length: 4 }, () =>
-        stage.connection('tcp', 'a pod of the node', false),
+      // No client alone holds more entries than are left to others.
+      const connections = [...peers, 'the node' as const].map((path) =>
+        stage.connection('tcp', path, false),
       );
       for (const connection of connections) stage.open(connection);
       const next = stage.connection('tcp', 'a pod of the node', false);
