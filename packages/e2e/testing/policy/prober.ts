@@ -1,5 +1,5 @@
 import type { LabHost } from '@heddle/lab';
-import { decodeUtf8, encodeUtf8, type Platform } from '@heddle/sys';
+import { decodeUtf8, encodeUtf8, errno, type Platform } from '@heddle/sys';
 import type { SocketAddress } from '@heddle/sys/net';
 import {
   decodeIcmp,
@@ -326,9 +326,13 @@ class Round {
     return { sport, dport: port, verificationTag: 0, chunk: sctpInit, initiateTag, cookie: '' };
   }
 
-  /** Notes the error of a system call; `result` is a negative error number. */
+  /**
+   * Notes the error of a system call; `result` is a negative error number. The kernel reports a packet that a program at
+   * the sender's own netkit interface has dropped, which no host has refused.
+   */
   check(index: number, result: number): void {
-    if (result < 0) this.#settle(index, `refused: error ${-result}`);
+    const isDropped = result === -errno.ENOBUFS || result === -errno.ETIMEDOUT;
+    if (result < 0 && !isDropped) this.#settle(index, `refused: error ${-result}`);
   }
 
   answer(index: number, name: string): void {
