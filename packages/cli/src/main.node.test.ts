@@ -151,6 +151,7 @@ describe('commands that ask the agent', () => {
       'tune',
       'cni check',
       'cni gc',
+      'policy verdicts',
       'flow flush',
       'drop watch',
       'observer',
