@@ -133,7 +133,7 @@ test('heddle pod list and get show a pod', async () => {
     );
     assert.match(stdout, /^interface +hd[0-9a-f]{13} \(index \d+, veth, MTU 1450\)$/m);
     assert.match(stdout, /^in the pod +eth0 \(02(:[0-9a-f]{2}){5}\)$/m);
-    assert.match(stdout, /^programs +from_pod, to_pod\npolicy +none\n$/m);
+    assert.match(stdout, /^programs +from_pod, to_pod\npolicies +none\n$/m);
   }
   const { code, stderr } = await heddle(['pod', 'get', 'other', '--socket', lab.socket]);
   assert.equal(code, 1);
