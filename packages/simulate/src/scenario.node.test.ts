@@ -72,7 +72,7 @@ describe('an invalid scenario gives a message with the file, the field, the valu
     ],
     [
       'sizes: { flow: 3 }\nsteps: [{}]',
-      'read scenario s.yaml: sizes.flow: there is no such field; use services, servicesMax, backends, slots, affinity, flows',
+      'read scenario s.yaml: sizes.flow: there is no such field; use services, servicesMax, backends, slots, affinity, flows, policySubjects, policyPeers, policyRanges, policyPeerClasses, policyPortClasses, policyNames, policyGrants',
     ],
     [
       'steps: [{ fail: { nodes: 1 }, heal: { nodes: 1 } }]',
