@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "dns/inside.h"
 #include "dns/state.h"
 #include "lib/address.h"
 #include "search.h"
@@ -45,7 +46,8 @@ GLOBAL int find_peer_names(const struct address_key *address, __u32 is_new)
 		return 0;
 	key = *address;
 	grants = bpf_map_lookup_elem(&policy_grants, &key);
-	if (!grants)
+	/* A pod, node or service may have got the address since the answer. */
+	if (!grants || is_inside(&key))
 		return 0;
 	now = is_new ? now_seconds() : 0;
 #pragma clang loop unroll(disable)

@@ -180,6 +180,20 @@ for (const end of ['v4', 'v6'] as const) {
       }
     });
 
+    test('an address of an answer that a pod gets later is not opened by the name', () => {
+      set(rules);
+      world.datapath.policy!.setResolvers([stage.addressOf('the world')]);
+      const address = stage.addressOf('a pod of the node');
+      const later = world.of(world.pod(1));
+      world.node.enter(() => world.datapath.pods.remove(later.ifindex));
+      ask('the world', 'example.com', [record('example.com', address)]);
+      assert.ok(stage.policies.map('policy_grants').lookup(parseIp(address)!), 'no pod has it yet');
+      world.node.enter(() => world.datapath.pods.set(later));
+      // New pods are closed, which would deny the connection, too.
+      world.datapath.podTables.setPolicy(later.addresses, { egress: 0, ingress: 0 });
+      assert.equal(reaches(address), false);
+    });
+
     test('random answers, in part damaged, open what an independent reader finds in them', () => {
       const patterns = ['example.com', '*.example.com', '*.org', 'x.net', '*.sub.x.net'];
       set([rules[0]!, { ...rules[1]!, domainNames: patterns }, rules[2]!]);
