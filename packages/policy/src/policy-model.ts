@@ -9,11 +9,12 @@ import {
 } from '@heddle/objects';
 import { ActivePolicy, type RuleRegistry } from './active-policy.ts';
 import { AddressIndex } from './address-index.ts';
-import type { Group, Place, PodEntry } from './groups.ts';
+import type { Group, PodEntry } from './groups.ts';
 import { MemberTable } from './member-table.ts';
 import { ClassAllocator } from './peer-classes.ts';
 import { PeerIndex } from './peer-index.ts';
 import { type PolicyRecord, policyKey, priorityOf, tierOf, unusablePolicy } from './policies.ts';
+import { PolicyEntries, type PolicyEntry, selects } from './policy-entries.ts';
 import type {
   Direction,
   PodDemand,
@@ -23,18 +24,7 @@ import type {
   Subject,
 } from './rows.ts';
 import { type ModelRule, RuleSets } from './rule-sets.ts';
-import { matchesLabels } from './selectors.ts';
 import { SubjectTable } from './subject-table.ts';
-
-interface PolicyEntry {
-  readonly key: string;
-  record: PolicyRecord;
-  /** The reason why the newest version can't be used. */
-  problem: string | undefined;
-  /** The groups of pods of this node that it selects. */
-  readonly selects: Set<Group>;
-  active: ActivePolicy | undefined;
-}
 
 /** A group with pods of this node. */
 interface LocalGroup {
@@ -68,9 +58,7 @@ export class PolicyModel {
   readonly #classes = new ClassAllocator(this.#sets);
   readonly #subjects = new SubjectTable();
   readonly #members: MemberTable;
-  readonly #policies = new Map<string, PolicyEntry>();
-  readonly #networkPolicies = new Map<string, Set<PolicyEntry>>();
-  readonly #clusterPolicies = new Set<PolicyEntry>();
+  readonly #policies = new PolicyEntries();
   readonly #locals = new Map<Group, LocalGroup>();
   /** The keys of the pods and of the policies that updates have reported. */
   readonly #reported = { pods: new Set<string>(), policies: new Set<string>() };
@@ -117,7 +105,7 @@ export class PolicyModel {
   *records(): Generator<PolicyInput> {
     yield* this.#members.pods();
     yield* this.#members.nodes();
-    for (const { record } of this.#policies.values()) yield record;
+    for (const { record } of this.#policies.all()) yield record;
     yield* this.#peers.namespaces();
   }
 
@@ -173,9 +161,8 @@ export class PolicyModel {
     this.#changes.removedPods.delete(entry.key);
     if (this.#locals.has(group)) return;
     this.#locals.set(group, { policies: new Set(), egress: undefined, ingress: undefined });
-    for (const policy of this.#networkPolicies.get(group.place.name) ?? [])
-      this.#match(policy, group);
-    for (const policy of this.#clusterPolicies) this.#match(policy, group);
+    for (const policy of this.#policies.inNamespace(group.place.name)) this.#match(policy, group);
+    for (const policy of this.#policies.ofCluster) this.#match(policy, group);
     this.#changes.groups.add(group);
   }
 
@@ -196,11 +183,11 @@ export class PolicyModel {
 
   #setNamespace(name: string, record: NamespaceRecord | undefined): void {
     const { groups } = this.#peers.setNamespace(name, record);
-    for (const { key } of this.#networkPolicies.get(name) ?? []) this.#changes.policies.add(key);
+    for (const { key } of this.#policies.inNamespace(name)) this.#changes.policies.add(key);
     for (const group of groups.values()) {
       if (!this.#locals.has(group)) continue;
       this.#changes.groups.add(group);
-      for (const policy of this.#clusterPolicies) this.#match(policy, group);
+      for (const policy of this.#policies.ofCluster) this.#match(policy, group);
     }
   }
 
@@ -218,14 +205,11 @@ export class PolicyModel {
       } else this.#addPolicy(key, unusablePolicy(ref, change.reason));
       return;
     }
-    const record = change.object as PolicyRecord;
-    if (!known) this.#addPolicy(key, record);
-    else {
-      const entry = this.#addPolicy(key, record);
-      // The new rules come first, so that ranges and instances that both versions need are kept.
-      if (known.selects.size > 0 && entry.selects.size > 0) this.#activatePolicy(entry);
-      this.#removePolicy(known);
-    }
+    const entry = this.#addPolicy(key, change.object as PolicyRecord);
+    if (!known) return;
+    // The new rules come first, so that ranges and instances that both versions need are kept.
+    if (known.selects.size > 0 && entry.selects.size > 0) this.#activatePolicy(entry);
+    this.#removePolicy(known);
   }
 
   #addPolicy(key: string, record: PolicyRecord): PolicyEntry {
@@ -233,9 +217,8 @@ export class PolicyModel {
       ...{ key, record, problem: undefined },
       ...{ selects: new Set(), active: undefined },
     };
-    this.#policies.set(key, entry);
-    this.#siblings(record).add(entry);
-    if (this.#clusterPolicies.size === 1) this.#touchUnknown();
+    this.#policies.add(entry);
+    if (this.#policies.ofCluster.size === 1) this.#touchUnknown();
     for (const group of this.#locals.keys()) {
       if (record.kind !== 'networkPolicy' || group.place.name === record.namespace) {
         this.#match(entry, group);
@@ -245,25 +228,11 @@ export class PolicyModel {
   }
 
   #removePolicy(entry: PolicyEntry): void {
-    if (this.#policies.get(entry.key) === entry) this.#policies.delete(entry.key);
-    const siblings = this.#siblings(entry.record);
-    siblings.delete(entry);
-    if (entry.record.kind === 'networkPolicy' && siblings.size === 0) {
-      this.#networkPolicies.delete(entry.record.namespace);
-    }
-    if (this.#clusterPolicies.size === 0) this.#touchUnknown();
+    this.#policies.remove(entry);
+    if (this.#policies.ofCluster.size === 0) this.#touchUnknown();
     for (const group of [...entry.selects]) this.#unmatch(entry, group);
     this.#deactivate(entry);
     this.#changes.policies.add(entry.key);
-  }
-
-  #siblings({ kind, namespace }: PolicyRecord): Set<PolicyEntry> {
-    if (kind === 'clusterNetworkPolicy') return this.#clusterPolicies;
-    const known = this.#networkPolicies.get(namespace);
-    if (known) return known;
-    const made = new Set<PolicyEntry>();
-    this.#networkPolicies.set(namespace, made);
-    return made;
   }
 
   /** Marks the groups in namespaces that are not known: these are closed while ClusterNetworkPolicies exist. */
@@ -345,7 +314,7 @@ export class PolicyModel {
   }
 
   #subjectOf(group: Group, { policies }: LocalGroup, direction: Direction): Subject | undefined {
-    if (!group.place.record && this.#clusterPolicies.size > 0) {
+    if (!group.place.record && this.#policies.ofCluster.size > 0) {
       return this.#subjects.acquire(direction, { rules: [], isIsolated: true }, undefined);
     }
     const select = (entries: readonly PolicyEntry[]) => ({
@@ -420,16 +389,4 @@ export class PolicyModel {
       [...now].every((name) => before.has(name));
     if (!isSame) this.#demand = now;
   }
-}
-
-function selects(
-  policy: PolicyRecord,
-  { place, labels }: { place: Place; labels: Group['labels'] },
-) {
-  if (policy.kind === 'networkPolicy') {
-    return policy.namespace === place.name && matchesLabels(policy.pods, labels);
-  }
-  const { namespaces, pods } = policy.subject;
-  if (!place.record || !matchesLabels(namespaces, place.record.labels)) return false;
-  return matchesLabels(pods, labels);
 }
