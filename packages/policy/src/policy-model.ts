@@ -109,6 +109,12 @@ export class PolicyModel {
     yield* this.#peers.namespaces();
   }
 
+  /** Returns the pods of this node that a policy selects, `namespace/name`. */
+  podsOf(key: string): readonly string[] {
+    const groups = [...(this.#policies.get(key)?.selects ?? [])];
+    return groups.flatMap(({ locals }) => Array.from(locals ?? [], (pod) => pod.key));
+  }
+
   /** Applies changes of objects, of which those of other kinds are ignored, and returns their effect. */
   apply(changes: readonly ObjectChange[]): PolicyUpdate {
     this.#changes = new Changes();

@@ -68,7 +68,7 @@ export function policyMethods(
       );
     },
     'policy.world': (params): Page<PolicyInput> =>
-      worldPage(view.records(), Number(textParam(params, 'after') ?? 0)),
+      worldPage(view.model.records(), Number(textParam(params, 'after') ?? 0)),
     'policy.verdicts': (_params, follow) => {
       feed.follow(follow);
       return { following: true };

@@ -1,5 +1,4 @@
-import type { PolicyInput } from '@heddle/objects';
-import type { PodSubjects, PolicyRow, PolicyRule, PortRange } from '@heddle/policy';
+import type { PolicyModel, PolicyRow, PolicyRule, PortRange } from '@heddle/policy';
 import type { Rows } from '../../rows.ts';
 import type { NumberedRule, PolicyDatapath, Verdict } from './datapath.ts';
 import type {
@@ -14,10 +13,7 @@ import type {
 export interface PolicyView {
   readonly rows: Pick<Rows<PolicyRow>, 'all' | 'get' | 'status'>;
   readonly datapath: NonNullable<PolicyDatapath['policy']>;
-  /** The pods of this node. */
-  readonly pods: ReadonlyMap<string, PodSubjects>;
-  /** Returns the objects that verdicts depend on. */
-  readonly records: () => Iterable<PolicyInput>;
+  readonly model: Pick<PolicyModel, 'podsOf' | 'records'>;
 }
 
 /** Returns the entries of all policies, in the order of their names. */
@@ -26,10 +22,9 @@ export function policyEntries(view: PolicyView): PolicyEntry[] {
   for (const { rule, connections } of view.datapath.rules()) {
     counts.set(rule.policy, (counts.get(rule.policy) ?? 0) + Number(connections));
   }
-  const pods = podsByPolicy(view);
   return [...view.rows.all()]
     .sort((a, b) => (a.key < b.key ? -1 : 1))
-    .map((row) => entryOf(view, row, { pods, connections: counts.get(row.key) ?? 0 }));
+    .map((row) => entryOf(view, row, counts.get(row.key) ?? 0));
 }
 
 /** Returns a policy with its rules and pods, or undefined if none of that name selects a pod of this node. */
@@ -39,11 +34,10 @@ export function policyDetail(view: PolicyView, key: string): PolicyDetail | unde
   const numbered = new Map(Array.from(view.datapath.rules(), (each) => [each.rule, each]));
   const ruleList = row.rules.map((rule) => ruleEntry(rule, numbered.get(rule)));
   const connections = ruleList.reduce((sum, rule) => sum + rule.connections, 0);
-  const pods = podsByPolicy(view);
   return {
-    ...entryOf(view, row, { pods, connections }),
+    ...entryOf(view, row, connections),
     ruleList,
-    podList: [...(pods.get(key) ?? [])].sort(),
+    podList: view.model.podsOf(key).toSorted(),
   };
 }
 
@@ -87,35 +81,16 @@ export function verdictEntry(
   };
 }
 
-function entryOf(
-  { rows }: PolicyView,
-  row: PolicyRow,
-  { pods, connections }: { pods: ReadonlyMap<string, ReadonlySet<string>>; connections: number },
-): PolicyEntry {
+function entryOf({ rows, model }: PolicyView, row: PolicyRow, connections: number): PolicyEntry {
   const { key, tier, priority, isAudited, rules, problems } = row;
   const status = rows.status(key);
   return {
     ...{ policy: key, tier, priority, audited: isAudited },
-    ...{ rules: rules.length, pods: pods.get(key)?.size ?? 0, connections, problems },
+    ...{ rules: rules.length, pods: model.podsOf(key).length, connections, problems },
     status: status?.state ?? 'pending',
     ...(status?.reason === undefined ? {} : { reason: status.reason }),
     since: new Date(status?.since ?? 0).toISOString(),
   };
-}
-
-/** Returns the pods that each policy with rules selects. */
-function podsByPolicy({ pods }: PolicyView): ReadonlyMap<string, ReadonlySet<string>> {
-  const selected = new Map<string, Set<string>>();
-  for (const { pod, egress, ingress } of pods.values()) {
-    for (const subject of [egress, egress?.audited, ingress, ingress?.audited]) {
-      for (const { policy } of subject?.rules ?? []) {
-        const names = selected.get(policy);
-        if (names) names.add(pod);
-        else selected.set(policy, new Set([pod]));
-      }
-    }
-  }
-  return selected;
 }
 
 function portText({ protocol, first, last }: PortRange): string {

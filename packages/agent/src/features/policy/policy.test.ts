@@ -95,6 +95,9 @@ describe('the policy feature', () => {
     assert.deepEqual([items[0]!.number, items[0]!.connections, items[0]!.action], [0, 10, 'allow']);
     feature.apply([policy('allow')], true);
     assert.deepEqual([list()[0]!.rules, list()[0]!.status], [0, 'done']);
+    assert.equal(list()[0]!.pods, 1, 'a policy that denies everything selects pods without a rule');
+    const denying = request<PolicyDetail>('policy.get', { policy: key });
+    assert.deepEqual(denying.podList, ['default/web']);
     feature.apply(
       [{ op: 'delete', kind: 'networkPolicy', namespace: 'default', name: 'allow' }],
       true,

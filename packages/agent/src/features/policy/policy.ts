@@ -112,8 +112,7 @@ class PolicyFeature implements Feature {
     });
     datapath.setListener((keys) => this.#renew(keys));
     datapath.enable(config.policyOpenConnections === 'keep', config.policyDenyResponse);
-    const records = () => this.#model.records();
-    const view = { rows: this.#rows, datapath, pods: this.#pods, records };
+    const view = { rows: this.#rows, datapath, model: this.#model };
     this.methods = policyMethods(view, verdicts, (address) => this.#names.get(address));
   }
 
