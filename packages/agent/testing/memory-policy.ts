@@ -14,6 +14,8 @@ export class MemoryPolicy implements Policy {
   readonly pods = new Map<string, string>();
   /** The error with which programming fails. */
   error: Error | undefined;
+  /** The error with which name servers are set. */
+  resolversError: Error | undefined;
   isComplete = false;
   isReleased = false;
   retries = 0;
@@ -96,6 +98,7 @@ export class MemoryPolicy implements Policy {
   }
 
   setResolvers(addresses: Iterable<string>): void {
+    if (this.resolversError) throw this.resolversError;
     this.resolvers = [...addresses];
   }
 

@@ -37,16 +37,28 @@ const fromNamespace = (name: string, port = 80) => ({
   from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } } }],
   ports: [{ port }],
 });
+/** The endpoints of the cluster's name servers. */
+function dnsSlice(...addresses: string[]): ObjectChange {
+  const read = serviceReader.read({
+    ...{ apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4' },
+    endpoints: [{ addresses }],
+    metadata: {
+      ...{ name: 'kube-dns-1', namespace: 'kube-system' },
+      labels: { [serviceNameLabel]: 'kube-dns' },
+    },
+  });
+  assert.ok(read.kind === 'record');
+  return { op: 'set', object: read.record };
+}
 const key = 'NetworkPolicy default/allow';
 
 /** The feature over a datapath in memory. */
-function open({ manifests }: { manifests?: string } = {}) {
+function open(settings: Partial<FakeHost['config']> = {}) {
   const time = new VirtualTime();
   const lines: string[] = [];
   const log = (level: string, message: string) => void lines.push(`${level} ${message}`);
   const platform = Object.assign(time, { log }) as unknown as Platform;
-  const config = { network: true, ...(manifests === undefined ? {} : { manifests }) };
-  const host = new FakeHost(platform, config);
+  const host = new FakeHost(platform, { network: true, ...settings });
   const datapath = new MemoryPolicy();
   const feature = policyFeature.open(host, { policy: datapath, verdicts: datapath.verdicts });
   const request = <Answer>(method: string, params: Params = {}, follow = (_: unknown) => true) =>
@@ -142,21 +154,7 @@ describe('the policy feature', () => {
 
   test('the answers of name servers count once their addresses are known', () => {
     const { feature, datapath } = open();
-    const endpoints = [{ addresses: ['10.7.3.2'] }];
-    const read = serviceReader.read({
-      ...{
-        apiVersion: 'discovery.k8s.io/v1',
-        kind: 'EndpointSlice',
-        addressType: 'IPv4',
-        endpoints,
-      },
-      metadata: {
-        ...{ name: 'kube-dns-1', namespace: 'kube-system' },
-        labels: { [serviceNameLabel]: 'kube-dns' },
-      },
-    });
-    assert.ok(read.kind === 'record');
-    feature.apply([{ op: 'set', object: read.record }], false);
+    feature.apply([dnsSlice('10.7.3.2')], false);
     assert.equal(datapath.resolvers, undefined, 'an earlier agent may have known more');
     feature.apply([], true);
     assert.deepEqual(datapath.resolvers, ['10.7.3.2']);
@@ -165,6 +163,24 @@ describe('the policy feature', () => {
       [watch?.namespace, watch?.labelSelector],
       ['kube-system', `${serviceNameLabel}=kube-dns`],
     );
+  });
+
+  test('name servers that could not be set are a warning, and are set a second later', () => {
+    const { feature, datapath, host, list, time } = open();
+    const policies = [namespace('default'), pod('web', '10.7.0.2'), policy('allow')];
+    feature.apply([...policies, dnsSlice('10.7.3.2')], true);
+    datapath.resolversError = new Error('write map dns_resolvers: no memory');
+    feature.apply([dnsSlice('10.7.3.3')], true);
+    const problem = `set the name servers whose answers count: ${datapath.resolversError.message}`;
+    assert.deepEqual(feature.warnings!(undefined as never), [problem]);
+    assert.equal(list()[0]!.status, 'done', 'policies do not wait for name servers');
+    time.pass(5000);
+    const reported = host.events.recent().filter(({ message }) => message === problem);
+    assert.equal(reported.length, 1);
+    datapath.resolversError = undefined;
+    time.pass(1000);
+    assert.deepEqual(datapath.resolvers, ['10.7.3.3']);
+    assert.deepEqual(feature.warnings!(undefined as never), []);
   });
 
   test('a policy without room is failed with the reason until there is room', () => {
@@ -280,6 +296,8 @@ describe('the policy feature', () => {
   test('takes the settings, and leaves what is programmed when it is released', () => {
     const { datapath, feature } = open();
     assert.deepEqual(datapath.options, [false, 'none']);
+    const other = open({ policyOpenConnections: 'keep', policyDenyResponse: 'reset' });
+    assert.deepEqual(other.datapath.options, [true, 'reset']);
     feature.release!();
     assert.ok(datapath.isReleased);
   });

@@ -83,9 +83,13 @@ class PolicyFeature implements Feature {
   readonly #applied = new Set<ObjectChange>();
   /** Rows that are taken, and whose state is not known before they are programmed. */
   readonly #pending: { upserted: PolicyRow[]; removed: string[] } = { upserted: [], removed: [] };
-  /** The datapath has the name servers. */
+  /** True once the source has delivered everything. */
+  #isComplete = false;
+  /** The datapath has the present name servers. */
   #hasResolvers = false;
+  /** The reasons why policies are not programmed, and why name servers are not set. */
   #problem: string | undefined;
+  #resolversProblem: string | undefined;
   #retry: Disposable | undefined;
   #seconds: Histogram | undefined;
 
@@ -144,9 +148,8 @@ class PolicyFeature implements Feature {
     this.#applied.clear();
     const update = this.#model.apply(fresh);
     this.#take(update);
-    const hasNewServers = this.#nameServers.apply(changes);
-    // What an earlier agent has written stays until the slices are known.
-    if (isComplete && (hasNewServers || !this.#hasResolvers)) this.#setResolvers();
+    if (this.#nameServers.apply(changes)) this.#hasResolvers = false;
+    this.#isComplete ||= isComplete;
     if (isComplete) this.#datapath.setComplete();
     this.#program();
     if (isComplete) this.#rows.setComplete();
@@ -209,6 +212,7 @@ class PolicyFeature implements Feature {
     const closed = [...this.#pods.values()].filter((pod) => this.#isClosed(pod)).length;
     return [
       ...(this.#problem === undefined ? [] : [`program network policies: ${this.#problem}`]),
+      ...(this.#resolversProblem === undefined ? [] : [this.#resolversProblem]),
       ...(failed.length === 0
         ? []
         : [
@@ -242,18 +246,37 @@ class PolicyFeature implements Feature {
   #program(): void {
     this.#retry?.[Symbol.dispose]();
     this.#retry = undefined;
+    this.#resolversProblem = this.#attempt(() => this.#setResolvers(), this.#resolversProblem);
+    this.#problem = this.#attempt(() => this.#datapath.program(), this.#problem);
+    const { upserted, removed } = this.#pending;
+    this.#rows.write({ upserted: upserted.splice(0), removed: removed.splice(0) });
+  }
+
+  /** Returns the reason why something has failed. It is then tried again, and reported unless it was before. */
+  #attempt(work: () => void, before: string | undefined): string | undefined {
     try {
-      this.#datapath.program();
-      this.#problem = undefined;
+      work();
+      return undefined;
     } catch (error) {
       const { message } = error as Error;
       const { events, config, platform } = this.#host;
-      if (message !== this.#problem) events.add('error', 'problem', config.node, message);
-      this.#problem = message;
-      this.#retry = platform.setTimer(retryMs, () => this.#program());
+      if (message !== before) events.add('error', 'problem', config.node, message);
+      this.#retry ??= platform.setTimer(retryMs, () => this.#program());
+      return message;
     }
-    const { upserted, removed } = this.#pending;
-    this.#rows.write({ upserted: upserted.splice(0), removed: removed.splice(0) });
+  }
+
+  /** Throws an Error with a sentence. */
+  #setResolvers(): void {
+    // What an earlier agent has written stays until the slices are known.
+    if (this.#hasResolvers || !this.#isComplete) return;
+    try {
+      this.#datapath.setResolvers(this.#nameServers.addresses);
+    } catch (error) {
+      const { message } = error as Error;
+      throw new Error(`set the name servers whose answers count: ${message}`, { cause: error });
+    }
+    this.#hasResolvers = true;
   }
 
   #statesOf(rows: readonly PolicyRow[]): readonly (Error | undefined)[] {
@@ -283,16 +306,6 @@ class PolicyFeature implements Feature {
   #wantedWatches(): readonly Watch[] {
     const { config } = this.#host;
     return policyWatches(config.node, this.#model.demand, this.#nameServers.services);
-  }
-
-  #setResolvers(): void {
-    try {
-      this.#datapath.setResolvers(this.#nameServers.addresses);
-      this.#hasResolvers = true;
-    } catch (error) {
-      const message = `set the name servers whose answers count: ${(error as Error).message}`;
-      this.#host.events.add('error', 'problem', this.#host.config.node, message);
-    }
   }
 
   #isClosed({ egress, ingress }: PodSubjects): boolean {
