@@ -10,6 +10,7 @@ export { loadShared } from './core/load-shared.ts';
 export type { EntryAccess, EntryNames, MapDescription } from './core/map-description.ts';
 export { PinLock, PinsInUse } from './core/pin-lock.ts';
 export { currentPins, pinRoot } from './core/pinned-maps.ts';
+export { protocolNumber } from './core/protocols.ts';
 export { Datapath, openDatapath } from './datapath.ts';
 export type {
   DatapathOptions,
@@ -30,7 +31,16 @@ export {
   type PortRange,
 } from './nat/flow-options.ts';
 export type { NatStatus } from './nat/flow-table.ts';
-export { type FlowEntry, flowStates, flowsOfElements } from './nat/flows.ts';
+export {
+  type FlowEntry,
+  flowStates,
+  flowsOfElements,
+  isConfirmed,
+  isTunnelled,
+  protocolOfState,
+  snatIndexOf,
+  stateOf,
+} from './nat/flows.ts';
 export type { PortUse } from './nat/nat-ports.ts';
 export { withPublicSecret } from './nat/public-index.ts';
 export { podBlocks, podFilters } from './pods/pod-programs.ts';

@@ -13,3 +13,10 @@ const names: Readonly<Record<number, string>> = {
 export function protocolText(number: number): string {
   return names[number] ?? `protocol ${number}`;
 }
+
+/** Returns the number of a protocol by its name as `protocolText` writes it, or undefined for other text. */
+export function protocolNumber(text: string): number | undefined {
+  const known = Object.entries(names).find(([, name]) => name === text);
+  const number = known?.[0] ?? /^protocol (\d{1,3})$/.exec(text)?.[1];
+  return number === undefined ? undefined : Number(number);
+}

@@ -72,9 +72,12 @@ const fields = ctEntryCodec.offsets;
 
 // These masks are in abi.h: CT_SEEN_MASK, CT_STATE_MASK, CT_SNAT_MASK, CT_UNCONFIRMED, CT_TUNNELLED.
 const seenMask = 0xffff;
-const stateOf = (stateWord: number) => (stateWord >>> 16) & 0xf;
-const isTunnelled = (stateWord: number) => stateWord >>> 31 === 1;
-const isConfirmed = (stateWord: number) => ((stateWord >>> 30) & 1) === 0;
+/** Returns the state of an entry, one of `ctState`. */
+export const stateOf = (stateWord: number) => (stateWord >>> 16) & 0xf;
+/** Returns true if packets to the backend are in a tunnel. */
+export const isTunnelled = (stateWord: number) => stateWord >>> 31 === 1;
+/** Returns true if both sides have confirmed the flow. */
+export const isConfirmed = (stateWord: number) => ((stateWord >>> 30) & 1) === 0;
 
 /** Returns the index in `nat_sources` of the address that the backend sees; 0: the client's own. */
 export const snatIndexOf = (stateWord: number) =>

@@ -1,9 +1,10 @@
 import { create } from '@bufbuild/protobuf';
 import type { AttachmentEntry, NodeEntry, PodEntry, ServiceEntry } from '@heddle/agent';
 import type { ControlSource } from '@heddle/control';
+import { protocolNumber } from '@heddle/datapath';
 import { type Cidr, cidrContains, type IpBytes, isIpv4, parseCidr, parseIp } from '@heddle/sys';
 import { identityOf, reservedIdentity } from '../flows/identity.ts';
-import { ipProtocol, type Party, party } from '../flows/record.ts';
+import { type Party, party } from '../flows/record.ts';
 import { type Service, ServiceSchema } from '../generated/flow/flow_pb.js';
 import type { NodeNames } from './records.ts';
 
@@ -35,12 +36,6 @@ const unknownEnds = {
   unmanaged: party({ identity: reservedIdentity.unmanaged, labels: ['reserved:unmanaged'] }),
   host: party({ identity: reservedIdentity.host, labels: ['reserved:host'] }),
   remoteNode: party({ identity: reservedIdentity.remoteNode, labels: ['reserved:remote-node'] }),
-};
-
-const protocolNumbers: Readonly<Record<string, number>> = {
-  TCP: ipProtocol.tcp,
-  UDP: ipProtocol.udp,
-  SCTP: ipProtocol.sctp,
 };
 
 /** An address, resolved. */
@@ -89,10 +84,10 @@ export class AgentNames implements NodeNames {
     this.#services = new Map(
       services.flatMap(({ namespace, name, protocol, frontends }) => {
         const service = create(ServiceSchema, { namespace, name });
-        return frontends.map(({ address, port }) => {
-          const number = protocolNumbers[protocol] ?? 0;
-          return [serviceKey(keyOfText(address), port, number), service] as const;
-        });
+        const number = protocolNumber(protocol) ?? 0;
+        return frontends.map(
+          ({ address, port }) => [serviceKey(keyOfText(address), port, number), service] as const,
+        );
       }),
     );
     this.#interfaces = new Map(

@@ -1,5 +1,5 @@
 import type { DropEntry } from '@heddle/agent';
-import { dropReasons } from '@heddle/datapath';
+import { dropReasons, protocolNumber } from '@heddle/datapath';
 import { type IpBytes, isIpv4, parseIp } from '@heddle/sys';
 import { eventType, type FlowRecord, ipProtocol, type Names, tcpFlag } from '../flows/record.ts';
 import {
@@ -10,14 +10,6 @@ import {
   Verdict,
 } from '../generated/flow/flow_pb.js';
 import type { ConnectionChange } from './sweep.ts';
-
-const protocolNumbers: Readonly<Record<string, number>> = {
-  TCP: ipProtocol.tcp,
-  UDP: ipProtocol.udp,
-  SCTP: ipProtocol.sctp,
-  ICMP: ipProtocol.icmp,
-  ICMPv6: ipProtocol.icmpv6,
-};
 
 /** The names of a node's flows, and which pods are on it. */
 export interface NodeNames extends Names {
@@ -41,7 +33,7 @@ export function connectionRecords(
     entry.frontendPort !== entry.backendPort || !isEqual(entry.frontend, entry.backend);
   const isV4 = isIpv4(entry.client);
   const isIcmp = protocol === 'ICMP';
-  const number = isIcmp && !isV4 ? ipProtocol.icmpv6 : protocolNumbers[protocol]!;
+  const number = isIcmp && !isV4 ? ipProtocol.icmpv6 : protocolNumber(protocol)!;
   const service = isTranslated
     ? names.service(entry.frontend, entry.frontendPort, number)
     : undefined;
@@ -116,8 +108,7 @@ export function dropRecord(drop: DropEntry, names: NodeNames, time: number): Flo
   const unspecified = parseIp('0.0.0.0')!;
   const source = parseIp(drop.source) ?? unspecified;
   const destination = parseIp(drop.destination) ?? unspecified;
-  const protocol =
-    protocolNumbers[drop.protocol] ?? Number(/^protocol (\d+)$/.exec(drop.protocol)?.[1] ?? 0);
+  const protocol = protocolNumber(drop.protocol) ?? 0;
   const isDenied = drop.policy !== undefined;
   return {
     ...{ time, started: 0, source, destination, protocol, frontendPort: 0, tcpFlags: 0 },

@@ -1,4 +1,12 @@
 import {
+  type FlowEntry,
+  isConfirmed,
+  isTunnelled,
+  protocolOfState,
+  snatIndexOf,
+  stateOf,
+} from '@heddle/datapath';
+import {
   type CtEntry,
   ctEntryCodec,
   ctEntrySize,
@@ -12,7 +20,7 @@ export type Phase = 'opening' | 'open' | 'ended' | 'reset';
 /** A connection at the moment in which a sweep has found a change. */
 export interface ConnectionChange {
   readonly entry: CtEntry;
-  readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'ICMP';
+  readonly protocol: FlowEntry['protocol'];
   /** True if the sweep before has not seen the connection. */
   readonly isNew: boolean;
   /** True if the other side has answered, and the sweep before did not know it. */
@@ -26,22 +34,24 @@ export interface ConnectionChange {
   readonly isTunnelled: boolean;
 }
 
-const states: Readonly<Record<number, readonly [ConnectionChange['protocol'], Phase]>> = {
-  [ctState.tcpSyn]: ['TCP', 'opening'],
-  [ctState.tcpSynAck]: ['TCP', 'open'],
-  [ctState.tcpEstablished]: ['TCP', 'open'],
-  [ctState.tcpClientFin]: ['TCP', 'ended'],
-  [ctState.tcpBackendFin]: ['TCP', 'ended'],
-  [ctState.tcpClosedByClient]: ['TCP', 'ended'],
-  [ctState.tcpClosedByBackend]: ['TCP', 'ended'],
-  [ctState.tcpReset]: ['TCP', 'reset'],
-  [ctState.udpUnanswered]: ['UDP', 'opening'],
-  [ctState.udp]: ['UDP', 'open'],
-  [ctState.sctpUnanswered]: ['SCTP', 'opening'],
-  [ctState.sctp]: ['SCTP', 'open'],
-  [ctState.icmpUnanswered]: ['ICMP', 'opening'],
-  [ctState.icmp]: ['ICMP', 'open'],
+/** The states of connections that are neither open nor unknown. */
+const phases: Readonly<Record<number, Phase>> = {
+  [ctState.tcpSyn]: 'opening',
+  [ctState.tcpClientFin]: 'ended',
+  [ctState.tcpBackendFin]: 'ended',
+  [ctState.tcpClosedByClient]: 'ended',
+  [ctState.tcpClosedByBackend]: 'ended',
+  [ctState.tcpReset]: 'reset',
+  [ctState.udpUnanswered]: 'opening',
+  [ctState.sctpUnanswered]: 'opening',
+  [ctState.icmpUnanswered]: 'opening',
 };
+
+/** Returns the phase of an entry, or undefined if the entry is no connection. */
+function phaseOf(stateWord: number): Phase | undefined {
+  if (protocolOfState(stateWord) === undefined) return undefined;
+  return phases[stateOf(stateWord)] ?? 'open';
+}
 
 /** A connection with packets is reported again after this time, in seconds. */
 const repeatAfter = 60;
@@ -113,33 +123,24 @@ export class ConnectionSweep {
 }
 
 function changeOf(entry: CtEntry, before: number, isFirst: boolean): ConnectionChange | undefined {
-  const known = states[stateOf(entry.stateWord)];
-  if (!known) return undefined;
-  const [protocol, phase] = known;
-  const [, phaseBefore] = states[stateOf(before)] ?? [];
+  const { stateWord } = entry;
+  const [protocol, phase] = [protocolOfState(stateWord), phaseOf(stateWord)];
+  if (!protocol || !phase) return undefined;
+  const phaseBefore = phaseOf(before);
   const isOver = (each: Phase | undefined) => each === 'ended' || each === 'reset';
-  const isTunnelled = entry.stateWord >>> 31 === 1;
   // An entry of a connection that is over serves the next one with the same addresses and ports.
   const isNew = phaseBefore === undefined || (isOver(phaseBefore) && !isOver(phase));
   const wasOpening = isNew || phaseBefore === 'opening';
   return {
-    ...{ entry, protocol, phase, isTunnelled },
+    ...{ entry, protocol, phase, isTunnelled: isTunnelled(stateWord) },
     isNew: isNew && !isFirst,
     // A reset is no answer, but both sides may have wanted the connection before.
     isAnswered:
       wasOpening &&
       phase !== 'opening' &&
-      (phase !== 'reset' || isConfirmed(entry.stateWord)) &&
+      (phase !== 'reset' || isConfirmed(stateWord)) &&
       !isFirst,
     isEnded: isOver(phase) && !isOver(phaseBefore) && !isFirst,
-    snatIndex: isTunnelled ? 0 : (entry.stateWord >>> 24) & 0x3f,
+    snatIndex: snatIndexOf(stateWord),
   };
-}
-
-function isConfirmed(stateWord: number): boolean {
-  return ((stateWord >>> 30) & 1) === 0;
-}
-
-function stateOf(stateWord: number): number {
-  return (stateWord >>> 16) & 0xf;
 }
