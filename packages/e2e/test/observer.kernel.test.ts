@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DropReason, Verdict } from '@heddle/hubble/messages';
+import { makeCertificates, writeTlsFiles } from '@heddle/hubble/testing/certificates';
 import { flowsAt } from '@heddle/hubble/testing/client';
 import { askUdp, connectTcp, type LabHost, startBackend } from '@heddle/lab';
 import { decodeUtf8 } from '@heddle/sys';
@@ -50,16 +54,18 @@ describe('heddle observer', () => {
   });
 
   const flows = (request: Parameters<typeof flowsAt>[1]) => flowsAt(socket, request);
-  const launch = async () => {
-    let output = '';
-    const started = agentLab.node.spawn(
+  const run = (...args: string[]) =>
+    agentLab.node.spawn(
       process.execPath,
       [
         ...[program, 'observer', '--socket', agentLab.socket, '--bpffs', agentLab.node.bpffs],
-        ...['--listen', `unix://${socket}`, '--metrics', 'flow', '--metrics', 'tcp'],
+        ...args,
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
+  const launch = async () => {
+    let output = '';
+    const started = run('--listen', `unix://${socket}`, '--metrics', 'flow', '--metrics', 'tcp');
     started.stderr!.on('data', (data) => {
       output += data;
       agentLab.log += data;
@@ -103,12 +109,19 @@ describe('heddle observer', () => {
     assert.equal(reply.sourceService?.name, 'web');
   });
 
-  test('a packet that is dropped is a flow with its reason', async () => {
+  /** Sends packets that are dropped, until one of them is a flow, and returns it. */
+  const nextDrop = () => {
     const address = agentLab.node.addresses.v4;
-    const drop = await agentLab.until('a drop', async () => {
+    const now = Date.now();
+    const since = { seconds: BigInt(Math.floor(now / 1000)), nanos: (now % 1000) * 1e6 };
+    return agentLab.until('a drop', async () => {
       assert.throws(() => askUdp(client, { address, port: emptyPort }, 'who?', 300));
-      return (await flows({ whitelist: [{ verdict: [Verdict.DROPPED] }] })).at(-1);
+      return (await flows({ since, whitelist: [{ verdict: [Verdict.DROPPED] }] })).at(-1);
     });
+  };
+
+  test('a packet that is dropped is a flow with its reason', async () => {
+    const drop = await nextDrop();
     assert.equal(drop.dropReasonDesc, DropReason.SERVICE_BACKEND_NOT_FOUND);
     assert.equal(drop.IP?.source, client.addresses.v4);
     assert.equal(drop.destinationService?.name, 'empty');
@@ -123,28 +136,66 @@ describe('heddle observer', () => {
     assert.equal(flow.destination?.podName, 'web-0');
     await agentLab.start();
     await agentLab.until('the flow with the next agent', known(exchange()));
+    assert.equal((await nextDrop()).dropReasonDesc, DropReason.SERVICE_BACKEND_NOT_FOUND);
   });
 
-  test('a signal ends it, and a second one serves the same socket', async () => {
-    const ended = await end(observer);
-    assert.equal(ended?.exitCode, 0, agentLab.log);
+  /** Starts another observer at the same socket, and sees it serve the flow of a new connection. */
+  const relaunch = async () => {
     observer = await launch();
     const port = exchange();
     const wanted = { whitelist: [{ sourcePort: [`${port}`] }] };
     await agentLab.until('a flow', async () => (await flows(wanted)).at(-1));
+  };
+
+  test('a signal ends it, and a second one serves the same socket', async () => {
+    const ended = await end(observer);
+    assert.equal(ended?.exitCode, 0, agentLab.log);
+    await relaunch();
+  });
+
+  test('after it was killed, a second one replaces the socket that it has left', async () => {
+    const exited = once(observer, 'exit');
+    observer.kill('SIGKILL');
+    await exited;
+    assert.ok(existsSync(socket));
+    await relaunch();
+  });
+
+  test('an address that is in use, and files of TLS that cannot be used, end it with an error that names them', async () => {
+    const failed = async (...args: string[]) => {
+      const started = run(...args);
+      const [[code], stderr] = await Promise.all([once(started, 'exit'), text(started.stderr!)]);
+      assert.equal(code, 1, stderr);
+      return stderr;
+    };
+    assert.match(
+      await failed('--listen', `unix://${socket}`),
+      new RegExp(`^heddle: listen on unix://${socket}: .*EADDRINUSE.* choose another address`),
+    );
+    const files = writeTlsFiles(dirname(socket), makeCertificates());
+    writeFileSync(files.key, makeCertificates().server.key);
+    const stderr = await failed(
+      ...['--listen', '127.0.0.1:0', '--tls-cert', files.certificate, '--tls-key', files.key],
+    );
+    assert.match(
+      stderr,
+      /^heddle: use TLS key .*tls\.key: it is not the key of the certificate .*tls\.crt/,
+    );
+    // The first observer still serves.
+    assert.ok((await flows({ number: 1n })).length > 0);
   });
 
   test('the command hubble shows the flows', { skip: hubble === undefined }, async () => {
     const port = exchange();
-    const run = (...args: string[]) =>
+    const ask = (...args: string[]) =>
       execFileSync(hubble!, ['--server', `unix://${socket}`, ...args], { encoding: 'utf8' });
     await agentLab.until('the flow', async () =>
-      run('observe', '--all', '--to-service', 'default/web', '--from-port', `${port}`).includes(
+      ask('observe', '--all', '--to-service', 'default/web', '--from-port', `${port}`).includes(
         'default/web-0:8080',
       ),
     );
-    assert.match(run('status'), /Healthcheck \(via .*\): Ok/);
-    assert.match(run('list', 'nodes'), new RegExp(`${agentLab.node.name} +Connected`));
-    assert.match(run('list', 'namespaces'), /default/);
+    assert.match(ask('status'), /Healthcheck \(via .*\): Ok/);
+    assert.match(ask('list', 'nodes'), new RegExp(`${agentLab.node.name} +Connected`));
+    assert.match(ask('list', 'namespaces'), /default/);
   });
 });

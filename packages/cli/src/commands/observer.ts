@@ -23,6 +23,12 @@ export async function observer(options: ObserverOptions): Promise<void> {
     const place = placeOf('--listen', text);
     return 'unix' in place || !tls ? place : { ...place, tls };
   });
+  if (tls && listen.every((place) => 'unix' in place)) {
+    throw new Failure(exitCodes.usage, '--tls-cert: TLS needs --listen HOST:PORT or :PORT');
+  }
+  if (options.address !== '' && 'unix' in placeOf('--address', options.address)) {
+    throw new Failure(exitCodes.usage, '--address: relays need HOST:PORT');
+  }
   const metricsListen = options.metricsListen;
   const place =
     metricsListen === undefined ? undefined : placeOf('--metrics-listen', metricsListen);

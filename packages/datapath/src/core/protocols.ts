@@ -14,9 +14,12 @@ export function protocolText(number: number): string {
   return names[number] ?? `protocol ${number}`;
 }
 
+const numbers = new Map(Object.entries(names).map(([number, name]) => [name, Number(number)]));
+
 /** Returns the number of a protocol by its name as `protocolText` writes it, or undefined for other text. */
 export function protocolNumber(text: string): number | undefined {
-  const known = Object.entries(names).find(([, name]) => name === text);
-  const number = known?.[0] ?? /^protocol (\d{1,3})$/.exec(text)?.[1];
-  return number === undefined ? undefined : Number(number);
+  const known = numbers.get(text);
+  if (known !== undefined) return known;
+  const [, digits] = /^protocol (\d{1,3})$/.exec(text) ?? [];
+  return digits === undefined ? undefined : Number(digits);
 }

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { networkInterfaces } from 'node:os';
 import type { AgentStatus, DropEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { nodePlatform } from '@heddle/sys/node';
 import type { FlowRecord } from '../flows/record.ts';
@@ -98,7 +99,7 @@ export class RunningObserver implements AsyncDisposable {
     });
   }
 
-  /** Starts an observer. Throws Failure if no agent answers, and an Error if an address cannot be used. */
+  /** Starts an observer. Throws Failure if no agent answers, or if an address or a file of TLS cannot be used. */
   static async start(settings: ObserverSettings): Promise<RunningObserver> {
     using agent = await ControlClient.connect(settings.socket);
     const { node } = (await agent.request('status')) as AgentStatus;
@@ -107,8 +108,7 @@ export class RunningObserver implements AsyncDisposable {
       observer.#setNames(await readNameLists(agent));
       // Connections that are there already may be old; those after this sweep are new.
       observer.#sweepOnce();
-      for (const listen of settings.listen) await observer.#server.listen(listen);
-      await observer.#serveMetrics();
+      await observer.#serve();
     } catch (error) {
       await observer.close();
       throw error;
@@ -217,6 +217,15 @@ export class RunningObserver implements AsyncDisposable {
       }
       this.#drops?.[Symbol.dispose]();
       await this.#pause(retryMs);
+    }
+  }
+
+  async #serve(): Promise<void> {
+    try {
+      for (const listen of this.#settings.listen) await this.#server.listen(listen);
+      await this.#serveMetrics();
+    } catch (cause) {
+      throw new Failure(exitCodes.failed, messageOf(cause), { cause });
     }
   }
 

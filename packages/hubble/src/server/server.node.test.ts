@@ -222,6 +222,42 @@ test('files of TLS that are missing are named', async (t) => {
   );
 });
 
+test('files of TLS that cannot be used are named, with what belongs into them', async (t) => {
+  const [made, other] = [makeCertificates(), makeCertificates()];
+  const wrong = [
+    [
+      'certificate',
+      'no PEM',
+      /^Error: use TLS certificate \/.*tls\.crt: .*; it must have a certificate in PEM$/,
+    ],
+    [
+      'certificate',
+      made.server.key,
+      /^Error: use TLS certificate \/.*tls\.crt: .*certificate in PEM$/,
+    ],
+    [
+      'key',
+      '',
+      /^Error: use TLS key \/.*tls\.key: .*; it must have a private key without a passphrase in PEM$/,
+    ],
+    [
+      'key',
+      other.server.key,
+      /^Error: use TLS key \/.*tls\.key: it is not the key of the certificate \/.*tls\.crt; /,
+    ],
+    [
+      'clientAuthority',
+      'no PEM',
+      /^Error: use TLS client authority \/.*ca\.crt: .*certificate in PEM$/,
+    ],
+  ] as const;
+  for (const [file, content, message] of wrong) {
+    const tls = writeTlsFiles(folder(t), made);
+    writeFileSync(tls[file]!, content);
+    await assert.rejects(server(t).listen({ host: '127.0.0.1', port: 0, tls }), message);
+  }
+});
+
 function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -152,7 +152,9 @@ class Listener {
     } catch (cause) {
       clearInterval(this.#timer);
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new Error(`listen on ${listenText(this.#listen)}: ${why}`, { cause });
+      const isInUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      const remedy = isInUse ? ' (end what answers there, or choose another address)' : '';
+      throw new Error(`listen on ${listenText(this.#listen)}: ${why}${remedy}`, { cause });
     }
   }
 

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 /** The paths of the files of a TLS server, in PEM. */
@@ -15,13 +16,23 @@ export interface TlsMaterial {
   readonly ca: Buffer | undefined;
 }
 
-/** Reads the files. Throws an Error that names the file that cannot be read. */
+/** Reads the files. Throws an Error that names the file that cannot be read or used, and what it should have. */
 export function readTlsFiles({ certificate, key, clientAuthority }: TlsFiles): TlsMaterial {
-  return {
+  const material = {
     cert: read('certificate', certificate),
     key: read('key', key),
     ca: clientAuthority === undefined ? undefined : read('client authority', clientAuthority),
   };
+  const own = parsed('certificate', certificate, () => new X509Certificate(material.cert));
+  const privateKey = parsed('key', key, () => createPrivateKey(material.key));
+  if (!own.checkPrivateKey(privateKey)) {
+    throw new Error(
+      `use TLS key ${key}: it is not the key of the certificate ${certificate}; give the two files that were made together`,
+    );
+  }
+  const { ca } = material;
+  if (ca) parsed('client authority', clientAuthority!, () => new X509Certificate(ca));
+  return material;
 }
 
 /** Returns true if the contents are the same. */
@@ -35,8 +46,22 @@ function read(what: string, path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (cause) {
-    throw new Error(`read TLS ${what} ${path}: ${cause instanceof Error ? cause.message : cause}`, {
+    throw new Error(`read TLS ${what} ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Returns the content of a file. Throws an Error that names the file and what it must have. */
+function parsed<T>(what: string, path: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    const wanted = what === 'key' ? 'a private key without a passphrase' : 'a certificate';
+    throw new Error(`use TLS ${what} ${path}: ${messageOf(cause)}; it must have ${wanted} in PEM`, {
       cause,
     });
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

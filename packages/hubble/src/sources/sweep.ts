@@ -34,7 +34,7 @@ export interface ConnectionChange {
   readonly isTunnelled: boolean;
 }
 
-/** The states of connections that are neither open nor unknown. */
+/** The phases of states other than `open`. */
 const phases: Readonly<Record<number, Phase>> = {
   [ctState.tcpSyn]: 'opening',
   [ctState.tcpClientFin]: 'ended',
