@@ -180,4 +180,13 @@ test('names are valid and different, and wrong requests have errors', () => {
     /"a b" is not the key of a label/,
   );
   assert.throws(() => tenantPolicies({ ...request, priority: 1000 }), /from 0 to 999/);
+  const wrong: [Partial<TenantRequest>, RegExp][] = [
+    [{ values: ['a', 'b c'] }, /: "b c" is not the value of a label \(write e\.g\. a or team-a\)$/],
+    [{ shared: ['Ingress'] }, /: "Ingress" is not a namespace \(write e\.g\. ingress-nginx\)$/],
+    [{ nodes: ['192.0.2.1'] }, /: "192\.0\.2\.1" is not a range of addresses \(write e\.g\. 192/],
+    [{ nodes: ['worker-1'] }, /: "worker-1" is not a range of addresses/],
+  ];
+  for (const [more, message] of wrong) {
+    assert.throws(() => tenantPolicies({ ...request, ...more }), message);
+  }
 });

@@ -1,4 +1,4 @@
-import { labelValue } from '@heddle/objects';
+import { canonicalRange, labelValue } from '@heddle/objects';
 import type { PolicyWorld } from '@heddle/policy';
 import { ToolError } from './ends.ts';
 import { listed, namespaceNameLabel } from './texts.ts';
@@ -58,6 +58,10 @@ export function nodeRanges(world: PolicyWorld): readonly string[] {
 export function tenantPolicies(request: TenantRequest): readonly object[] {
   const { label, values, priority } = request;
   checkLabel(label);
+  checkEach(values, (text) => labelText.test(text), 'the value of a label', 'a or team-a');
+  checkEach(request.shared, (text) => namespaceName.test(text), 'a namespace', 'ingress-nginx');
+  const isRange = (text: string) => canonicalRange(text) !== undefined;
+  checkEach(request.nodes, isRange, 'a range of addresses', '192.0.2.0/24');
   if (!Number.isInteger(priority) || priority < 0 || priority > 999) {
     throw new ToolError(`make policies: priority ${priority} must be a whole number from 0 to 999`);
   }
@@ -148,12 +152,29 @@ function isolatingPolicy(request: TenantRequest, name: string): object {
   };
 }
 
+/** The name in the key of a label, or its value. */
+const labelText = /^[a-zA-Z0-9]([-\w.]{0,61}[a-zA-Z0-9])?$/;
+const namespaceName = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+/** Throws ToolError for a text that can't be used. */
+function checkEach(
+  texts: readonly string[],
+  isUsable: (text: string) => boolean,
+  what: string,
+  example: string,
+): void {
+  const wrong = texts.find((text) => !isUsable(text));
+  if (wrong === undefined) return;
+  throw new ToolError(
+    `make policies: ${JSON.stringify(wrong)} is not ${what} (write e.g. ${example})`,
+  );
+}
+
 /** Throws ToolError for a key that no label can have. */
 function checkLabel(label: string): void {
-  const name = /^([a-zA-Z0-9]([-\w.]{0,61}[a-zA-Z0-9])?)$/;
   const parts = label.split('/');
   const prefix = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
-  if (parts.length > 2 || !name.test(parts.at(-1)!) || (parts[1] && !prefix.test(parts[0]!))) {
+  if (parts.length > 2 || !labelText.test(parts.at(-1)!) || (parts[1] && !prefix.test(parts[0]!))) {
     throw new ToolError(
       `make policies: ${JSON.stringify(label)} is not the key of a label (write e.g. team or example.com/team)`,
     );

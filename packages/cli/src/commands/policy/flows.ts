@@ -37,20 +37,23 @@ export function withDump<Options extends ClusterOptions>(
     : options;
 }
 
+const causes: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'it is a folder (give a dump, or a file that heddle flow list -o json has printed)',
+};
+
 function isJson(path: string): boolean {
   const first = Buffer.alloc(1);
-  let fd: number;
+  let fd: number | undefined;
   try {
     fd = openSync(path, 'r');
+    readSync(fd, first, 0, 1, 0);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const cause = code === 'ENOENT' ? 'there is no such file' : message;
+    const cause = causes[code ?? ''] ?? message;
     throw new Failure(exitCodes.failed, `read flows ${path}: ${cause}`);
-  }
-  try {
-    readSync(fd, first, 0, 1, 0);
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
   return first.toString() === '{';
 }

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { isManifestName, ManifestSet, type SourceProblem } from '@heddle/agent/source';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { type ObjectChange, ObjectReader, type ObjectRef } from '@heddle/objects';
@@ -52,26 +52,35 @@ function* inputs(path: string, verb: string): Generator<{ name: string; bytes: U
     yield { name: 'standard input', bytes: readFileSync(0) };
     return;
   }
-  let names: string[];
-  try {
-    if (!statSync(path).isDirectory()) {
-      const bytes = readFileSync(path);
-      if (bytes.length > largestInput) throw new Error('it is larger than 512 MiB');
-      yield { name: path, bytes };
-      return;
+  const reading = <T>(name: string, read: (name: string) => T): T => {
+    try {
+      return read(name);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const cause = code === 'ENOENT' ? 'there is no such file or folder' : message;
+      throw new Failure(exitCodes.failed, `${verb} ${name}: ${cause}`);
     }
-    names = readdirSync(path).filter((name) => isManifestName(basename(name)));
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const cause = code === 'ENOENT' ? 'there is no such file or folder' : message;
-    throw new Failure(exitCodes.failed, `${verb} ${path}: ${cause}`);
+  };
+  const bytesOf = (name: string) => reading(name, (each) => readFileSync(each));
+  const stats = (name: string) => reading(name, (each) => statSync(each));
+  if (!stats(path).isDirectory()) {
+    const bytes = bytesOf(path);
+    if (bytes.length > largestInput) {
+      throw new Failure(exitCodes.failed, `${verb} ${path}: it is larger than 512 MiB`);
+    }
+    yield { name: path, bytes };
+    return;
   }
-  const files = names.filter((name) => statSync(join(path, name)).isFile()).sort();
+  const names = reading(path, (each) => readdirSync(each)).filter(isManifestName);
+  const files = names
+    .map((name) => join(path, name))
+    .filter((name) => stats(name).isFile())
+    .sort();
   if (files.length === 0) {
     throw new Failure(
       exitCodes.failed,
       `${verb} ${path}: the folder holds no manifest (files that end in .yaml, .yml or .json)`,
     );
   }
-  for (const name of files) yield { name: join(path, name), bytes: readFileSync(join(path, name)) };
+  for (const name of files) yield { name, bytes: bytesOf(name) };
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -115,6 +115,12 @@ describe('heddle policy check', () => {
     const missing = await heddle(['policy', 'check', join(folder, 'none')]);
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /^heddle: check \S+: there is no such file or folder\n$/);
+    const dangling = join(folder, 'dangling');
+    mkdirSync(dangling);
+    symlinkSync('nowhere', join(dangling, 'a.yaml'));
+    const broken = await heddle(['policy', 'check', dangling]);
+    assert.equal(broken.code, 1);
+    assert.match(broken.stderr, /^heddle: check \S+\/a\.yaml: there is no such file or folder\n$/);
   });
 });
 
@@ -259,6 +265,10 @@ describe('heddle policy diff, suggest and tenants', () => {
     assert.match(
       await failed('--apply', `${change}/isolate.yaml`, '--flows', flows),
       /^heddle: read flows \S+: flows\[0\] has no client \(it must be what heddle flow list -o json prints\)\n$/,
+    );
+    assert.match(
+      await failed('--apply', `${change}/isolate.yaml`, '--flows', folder),
+      /^heddle: read flows \S+: it is a folder \(give a dump, or a file that heddle flow list -o json has printed\)\n$/,
     );
   });
 
