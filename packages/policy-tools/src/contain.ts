@@ -5,7 +5,7 @@ import {
   type Requirement,
   type Selector,
 } from '@heddle/objects';
-import { matchesLabels, type PolicyRecord, type PolicyWorld } from '@heddle/policy';
+import { coversName, matchesLabels, type PolicyRecord, type PolicyWorld } from '@heddle/policy';
 import { namespaceNameLabel } from './texts.ts';
 
 // Whether one part of a policy contains another one, whatever pods there are. Each function returns true only if it is
@@ -103,9 +103,7 @@ export function peerContains(world: PolicyWorld, outer: PeerOf, inner: PeerOf): 
     );
   }
   if (a.type === 'nodes' && b.type === 'nodes') return selectorContains(a.nodes, b.nodes);
-  if (a.type === 'domain' && b.type === 'domain') {
-    return a.name === b.name || (a.name.startsWith('*.') && b.name.endsWith(a.name.slice(1)));
-  }
+  if (a.type === 'domain' && b.type === 'domain') return coversName(a.name, b.name);
   if (a.type === 'pods' && b.type === 'pods') {
     const namespaces = (of: PeerOf, own: Selector | undefined) => own ?? only(of.policy.namespace);
     return podsContain(

@@ -4,7 +4,7 @@ import type { ClusterObjects } from './cluster.ts';
 import { endAt } from './ends.ts';
 import { verdictSentences } from './explain.ts';
 import { type Flow, judgeFlow, policedPort } from './flows.ts';
-import { commonName, groupPods } from './groups.ts';
+import { addressPair, commonName, groupPods } from './groups.ts';
 import { allowedPorts, allowedText } from './ports.ts';
 import { counted, podName, questionPortText } from './texts.ts';
 
@@ -93,18 +93,13 @@ export function diffPairs(
   if (groups.length ** 2 > mostPairs) return undefined;
   return groups.flatMap((from) =>
     groups.flatMap((to): PairChange[] => {
-      const client = from[0]!;
-      const server = from === to ? from[1] : to[0];
-      if (!server) return [];
-      for (const a of client.addresses) {
-        const b = server.addresses.find((each) => each.includes(':') === a.includes(':'));
-        if (b === undefined) continue;
-        const texts = [before, after].map(({ world }) => allowedText(allowedPorts(world, a, b)));
-        if (texts[0] === texts[1]) return [];
-        const names = { from: groupName(from), to: groupName(to) };
-        return [{ ...names, before: texts[0]!, after: texts[1]! }];
-      }
-      return [];
+      const [client, server] = addressPair(from, to);
+      if (client === undefined || server === undefined) return [];
+      const textOf = ({ world }: ClusterObjects) =>
+        allowedText(allowedPorts(world, client, server));
+      const texts = { before: textOf(before), after: textOf(after) };
+      if (texts.before === texts.after) return [];
+      return [{ from: groupName(from), to: groupName(to), ...texts }];
     }),
   );
 }

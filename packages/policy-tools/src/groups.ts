@@ -1,5 +1,5 @@
-import { inRanges, type Labels, labelValue, type PodRecord } from '@heddle/objects';
-import { matchesLabels, type PolicyWorld } from '@heddle/policy';
+import { familyOf, type Labels, labelValue, type PodRecord } from '@heddle/objects';
+import type { PolicyWorld } from '@heddle/policy';
 import { podName } from './texts.ts';
 
 /** Labels that differ between the pods of one workload, or between its versions. */
@@ -79,6 +79,21 @@ export function commonName(pods: readonly PodRecord[]): string {
   return first!.slice(0, length).replace(/[-.\d]+$/, '') || `${first} and others`;
 }
 
+/** Returns addresses of one family of two different pods of groups; none if there are no such. */
+export function addressPair(
+  from: readonly PodRecord[],
+  to: readonly PodRecord[],
+): readonly [client?: string, server?: string] {
+  const client = from[0]!;
+  const server = from === to ? from[1] : to[0];
+  if (!server) return [];
+  for (const address of client.addresses) {
+    const same = server.addresses.find((each) => familyOf(each) === familyOf(address));
+    if (same !== undefined) return [address, same];
+  }
+  return [];
+}
+
 /** Groups whose pods have the same workload are named by their first pods. */
 function withUniqueNames(groups: readonly PodGroup[]): readonly PodGroup[] {
   const uses = new Map<string, number>();
@@ -99,17 +114,7 @@ function signatures(world: PolicyWorld): (pod: PodRecord) => string {
   return (pod) => {
     const bits = [
       ...policies.map((policy) => world.selects(policy, pod)),
-      ...peers.map(({ peer, policy }) => {
-        if (peer.type === 'range') {
-          return pod.addresses.some(
-            (each) => inRanges([peer.range], each) && !inRanges(peer.except, each),
-          );
-        }
-        if (peer.type !== 'pods' || !matchesLabels(peer.pods, pod.labels)) return false;
-        return peer.namespaces === undefined
-          ? pod.namespace === policy.namespace
-          : world.namespaceMatches(peer.namespaces, pod.namespace);
-      }),
+      ...peers.map(({ peer, policy }) => world.isPeer(policy, peer, pod)),
     ];
     return bits.map(Number).join('');
   };

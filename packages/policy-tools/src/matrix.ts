@@ -1,6 +1,6 @@
 import { judge, type PolicyWorld } from '@heddle/policy';
 import { verdictSentences } from './explain.ts';
-import { groupPods, type PodGroup } from './groups.ts';
+import { addressPair, groupPods, type PodGroup } from './groups.ts';
 import { type AllowedPorts, allowedPorts, allowedText } from './ports.ts';
 import type { AnyProtocol } from './texts.ts';
 
@@ -47,24 +47,12 @@ export function matrixOf(
   if (groups.length ** 2 > mostPairs) return undefined;
   const cells = groups.flatMap((from) =>
     groups.flatMap((to): MatrixCell[] => {
-      const [client, server] = pairOf(from, to);
+      const [client, server] = addressPair(from.pods, to.pods);
       if (client === undefined || server === undefined) return [];
       return [{ from: from.name, to: to.name, ...cellOf(world, client, server, port) }];
     }),
   );
   return { port, groups, cells };
-}
-
-/** Returns addresses of one family of two different pods of the groups. */
-function pairOf(from: PodGroup, to: PodGroup): readonly [string?, string?] {
-  const client = from.pods[0]!;
-  const server = from === to ? from.pods[1] : to.pods[0];
-  if (!server) return [];
-  for (const address of client.addresses) {
-    const same = server.addresses.find((each) => each.includes(':') === address.includes(':'));
-    if (same !== undefined) return [address, same];
-  }
-  return [];
 }
 
 function cellOf(

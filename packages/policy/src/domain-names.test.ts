@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { rulesOfNames, widerPatterns } from './domain-names.ts';
+import { coversName, rulesOfNames, widerPatterns } from './domain-names.ts';
 import type { PolicyRule } from './rows.ts';
 
 const rule = (name: string, ...domainNames: string[]): PolicyRule => ({
@@ -29,6 +29,18 @@ test('a name has its own rules and those of the patterns that cover it', () => {
       '*.b.example.com': ['other', 'wide', 'widest'],
     },
   );
+});
+
+test('a pattern covers names below it, and narrower patterns, but not its own domain', () => {
+  const names = ['c', 'b.c', '*.b.c', 'a.b.c', '*.a.b.c', 'ab.c', 'x.a.b.c'];
+  const covered = (pattern: string) => names.filter((name) => coversName(pattern, name));
+  assert.deepEqual(covered('*.b.c'), ['*.b.c', 'a.b.c', '*.a.b.c', 'x.a.b.c']);
+  assert.deepEqual(covered('b.c'), ['b.c']);
+  for (const name of names) {
+    const wider = names.filter((pattern) => pattern !== name && coversName(pattern, name));
+    const expected = widerPatterns(name).filter((pattern) => names.includes(pattern));
+    assert.deepEqual(wider.toSorted(), expected.toSorted());
+  }
 });
 
 test('the patterns that cover a name', () => {

@@ -24,6 +24,11 @@ export function rulesOfNames(rules: Iterable<PolicyRule>): Map<string, ReadonlyS
   return merged;
 }
 
+/** Returns true if a name or pattern of a rule has a name, or has all names of another pattern. */
+export function coversName(pattern: string, name: string): boolean {
+  return pattern === name || (pattern.startsWith('*.') && name.endsWith(pattern.slice(1)));
+}
+
 /** Returns the patterns that cover a name or pattern, from the narrowest on. */
 export function widerPatterns(name: string): string[] {
   const labels = name.replace(/^\*\./, '').split('.');

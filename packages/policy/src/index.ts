@@ -1,4 +1,4 @@
-export { rulesOfNames, widerPatterns } from './domain-names.ts';
+export { coversName, rulesOfNames, widerPatterns } from './domain-names.ts';
 export {
   type DirectionJudgement,
   type Judgement,
@@ -11,7 +11,14 @@ export {
   type RuleRef,
   type Verdict,
 } from './judge.ts';
-export { comparePolicies, type PolicyRecord, policyKey, priorityOf, tierOf } from './policies.ts';
+export {
+  comparePolicies,
+  isInBlock,
+  type PolicyRecord,
+  policyKey,
+  priorityOf,
+  tierOf,
+} from './policies.ts';
 export { PolicyModel } from './policy-model.ts';
 export { PolicyWorld } from './policy-world.ts';
 export type {

@@ -1,17 +1,12 @@
-import {
-  inRanges,
-  type PeerRecord,
-  type PortRecord,
-  type Protocol,
-  type RuleRecord,
-} from '@heddle/objects';
-import { type PolicyRecord, policyKey, tierOf, tiers } from './policies.ts';
+import type { PeerRecord, PortRecord, Protocol, RuleRecord } from '@heddle/objects';
+import { coversName } from './domain-names.ts';
+import { isInBlock, type PolicyRecord, policyKey, tierOf, tiers } from './policies.ts';
 import type { PolicyWorld } from './policy-world.ts';
 import type { Direction, RuleAction, Tier } from './rows.ts';
 import { matchesLabels } from './selectors.ts';
 
 // The naive judge: it reads the records of the policies and loops over all of them, as their definition says. It shares
-// nothing with PolicyModel but the selectors, so each is a test of the other.
+// nothing with PolicyModel but the selectors and the patterns of names, so each is a test of the other.
 
 /** A connection after the translation of services. */
 export interface Question {
@@ -244,25 +239,18 @@ function isPeer(
 ): boolean {
   switch (peer.type) {
     case 'range':
-      return inRanges([peer.range], address) && !inRanges(peer.except, address);
+      return isInBlock(address, peer);
     case 'nodes': {
       // Of several Nodes the first by name has the address, and a pod comes before Nodes.
       const [node] = world.nodesAt(address);
       if (!node || world.podAt(address)) return false;
       return matchesLabels(peer.nodes, node.labels);
     }
-    case 'domain': {
-      const { name } = peer;
-      return names.some((each) =>
-        name.startsWith('*.') ? each.endsWith(name.slice(1)) : each === name,
-      );
-    }
+    case 'domain':
+      return names.some((each) => coversName(peer.name, each));
     case 'pods': {
       const pod = world.podAt(address);
-      if (!pod || !matchesLabels(peer.pods, pod.labels)) return false;
-      return peer.namespaces === undefined
-        ? pod.namespace === policy.namespace
-        : world.namespaceMatches(peer.namespaces, pod.namespace);
+      return pod !== undefined && world.isPeer(policy, peer, pod);
     }
   }
 }

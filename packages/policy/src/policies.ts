@@ -1,8 +1,10 @@
 import {
   type ClusterNetworkPolicyRecord,
+  inRanges,
   type NetworkPolicyRecord,
   type ObjectRef,
   objectLabel,
+  type PeerRecord,
 } from '@heddle/objects';
 import type { Tier } from './rows.ts';
 
@@ -27,6 +29,14 @@ export const tiers: readonly Tier[] = ['Admin', 'NetworkPolicy', 'Baseline'];
 export function comparePolicies(a: PolicyRecord, b: PolicyRecord): number {
   const byTier = tiers.indexOf(tierOf(a)) - tiers.indexOf(tierOf(b));
   return byTier || priorityOf(a) - priorityOf(b) || compareTexts(policyKey(a), policyKey(b));
+}
+
+/** Returns true if an address in canonical text is in a range of a rule and in none of its exceptions. */
+export function isInBlock(
+  address: string,
+  { range, except }: Extract<PeerRecord, { type: 'range' }>,
+): boolean {
+  return inRanges([range], address) && !inRanges(except, address);
 }
 
 export function compareTexts(a: string, b: string): number {

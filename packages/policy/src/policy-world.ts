@@ -3,6 +3,7 @@ import type {
   NodeRecord,
   ObjectChange,
   ObjectRef,
+  PeerRecord,
   PodRecord,
   PolicyInput,
   Selector,
@@ -10,6 +11,7 @@ import type {
 import {
   comparePolicies,
   compareTexts,
+  isInBlock,
   type PolicyRecord,
   policyKey,
   unusablePolicy,
@@ -123,6 +125,15 @@ export class PolicyWorld {
     }
     const { namespaces, pods } = policy.subject;
     return this.namespaceMatches(namespaces, pod.namespace) && matchesLabels(pods, pod.labels);
+  }
+
+  /** Returns true if a pod is a peer of a rule of the policy by its labels, or one of its addresses by its range. */
+  isPeer(policy: PolicyRecord, peer: PeerRecord, pod: PodRecord): boolean {
+    if (peer.type === 'range') return pod.addresses.some((each) => isInBlock(each, peer));
+    if (peer.type !== 'pods' || !matchesLabels(peer.pods, pod.labels)) return false;
+    return peer.namespaces === undefined
+      ? pod.namespace === policy.namespace
+      : this.namespaceMatches(peer.namespaces, pod.namespace);
   }
 
   /** Returns true if the verdicts of the policy are only recorded. */

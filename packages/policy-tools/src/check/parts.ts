@@ -1,11 +1,5 @@
-import {
-  inRanges,
-  type PeerRecord,
-  type PodRecord,
-  type PortRecord,
-  type ServiceRecord,
-} from '@heddle/objects';
-import { matchesLabels } from '@heddle/policy';
+import type { PeerRecord, PodRecord, PortRecord, ServiceRecord } from '@heddle/objects';
+import { isInBlock, matchesLabels } from '@heddle/policy';
 import { prefixLength } from '../contain.ts';
 import { counted, listed, podName, podsText, portText, selectorText } from '../texts.ts';
 import { type Finding, type PlacedRule, rulesOf, type Subject } from './finding.ts';
@@ -67,24 +61,11 @@ export function selectedPods({ cluster: { world }, policy }: Subject): readonly 
 
 /** Returns the pods that are peers of a rule, apart from ranges. */
 export function peerPods(subject: Subject, peers: readonly PeerRecord[]): readonly PodRecord[] {
-  const { world } = subject.cluster;
-  return [...world.pods.values()].filter((pod) => peers.some((peer) => isPeer(subject, peer, pod)));
-}
-
-function isPeer(
-  { cluster: { world }, policy }: Subject,
-  peer: PeerRecord,
-  pod: PodRecord,
-): boolean {
-  if (peer.type === 'range') {
-    return pod.addresses.some(
-      (each) => inRanges([peer.range], each) && !inRanges(peer.except, each),
-    );
-  }
-  if (peer.type !== 'pods' || !matchesLabels(peer.pods, pod.labels)) return false;
-  return peer.namespaces === undefined
-    ? pod.namespace === policy.namespace
-    : world.namespaceMatches(peer.namespaces, pod.namespace);
+  const { cluster, policy } = subject;
+  const { world } = cluster;
+  return [...world.pods.values()].filter((pod) =>
+    peers.some((peer) => world.isPeer(policy, peer, pod)),
+  );
 }
 
 function peerFindings(subject: Subject, { direction, number, rule }: PlacedRule): Finding[] {
@@ -147,9 +128,9 @@ function rangeFinding(
   peer: Extract<PeerRecord, { type: 'range' }>,
   at: string,
 ): Finding[] {
-  const { range, except } = peer;
+  const { range } = peer;
   if (prefixLength(range) === 0) return [];
-  const isIn = (address: string) => inRanges([range], address) && !inRanges(except, address);
+  const isIn = (address: string) => isInBlock(address, peer);
   const missed = [...cluster.services.values()].filter((service) => {
     if (!service.clusterIPs.some(isIn)) return false;
     const backends = backendAddresses(cluster.slices, service);
