@@ -3,13 +3,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { features, LinuxBpf } from '@heddle/ebpf';
 import { nodePlatform } from '@heddle/sys/node';
+import { clusterPolicyCases } from '../testing/policy/cluster-policy-cases.ts';
 import { DirectPolicyLab } from '../testing/policy/direct-lab.ts';
-import {
-  clusterPolicyCases,
-  networkPolicyCases,
-  ownPods,
-  ownPorts,
-} from '../testing/policy/own-cases.ts';
+import { networkPolicyCases } from '../testing/policy/network-policy-cases.ts';
+import { ownPods, ownPorts } from '../testing/policy/own-cases.ts';
 import { CasePlayer } from '../testing/policy/player.ts';
 
 const hasNetkit = features(new LinuxBpf(nodePlatform(() => {}))).has('link/netkit');

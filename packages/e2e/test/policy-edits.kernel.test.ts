@@ -8,14 +8,11 @@ import type { Random } from '@heddle/vm/internal';
 import type { ManifestObject } from '../testing/node-network-lab.ts';
 import { nodeObject } from '../testing/node-network-lab.ts';
 import type { CaseLab } from '../testing/policy/case-lab.ts';
+import { clusterPolicyCases } from '../testing/policy/cluster-policy-cases.ts';
 import { DirectPolicyLab } from '../testing/policy/direct-lab.ts';
 import { judged, worldOf } from '../testing/policy/naive.ts';
-import {
-  clusterPolicyCases,
-  networkPolicyCases,
-  ownPods,
-  ownPorts,
-} from '../testing/policy/own-cases.ts';
+import { networkPolicyCases } from '../testing/policy/network-policy-cases.ts';
+import { ownPods, ownPorts } from '../testing/policy/own-cases.ts';
 import { CasePlayer } from '../testing/policy/player.ts';
 import type { PolicyStep } from '../testing/policy/policy-case.ts';
 import { PolicyLab } from '../testing/policy/policy-lab.ts';

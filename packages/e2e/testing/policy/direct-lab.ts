@@ -11,7 +11,7 @@ import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { type ManifestObject, nodeObject } from '../node-network-lab.ts';
 import type { CaseLab, ObjectsChange } from './case-lab.ts';
-import { type NodePath, type PodSpec, podKey, podObject } from './policy-lab.ts';
+import { type NodePath, type PodSpec, podKey, podObject, policyReasons } from './policy-lab.ts';
 
 const ends = ['v4', 'v6'] as const;
 const families = { v4: 'IPv4', v6: 'IPv6' } as const;
@@ -126,7 +126,7 @@ export class DirectPolicyLab implements CaseLab {
   }
 
   drops(): number {
-    const texts = [133, 181, 155].map((number) => dropReasonText(number));
+    const texts = policyReasons.map(dropReasonText);
     return this.nodes
       .flatMap(({ datapath }) => datapath.drops.counts())
       .filter(({ reason }) => texts.includes(reason))

@@ -3,9 +3,9 @@
 // as many datagrams from new ports. Both print their counts.
 
 import { BlockingSocket } from '@heddle/lab';
-import { EPOLLIN } from '@heddle/sys/net';
+import { EPOLLIN, SO_LINGER, SOL_SOCKET } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
-import { ProbeSockets } from './probe-sockets.ts';
+import { lingerReset, ProbeSockets } from './probe-sockets.ts';
 
 const [, , role, ...args] = process.argv as [string, string, 'serve' | 'call', ...string[]];
 const platform = nodePlatform(() => {});
@@ -50,15 +50,13 @@ function serve(addresses: readonly string[]): void {
 
 function call(address: string, count: number): void {
   const family = address.includes(':') ? 6 : 4;
-  // struct linger: on, and no time.
-  const reset = new Uint8Array(Uint32Array.of(1, 0).buffer);
   let connections = 0;
   const errors: string[] = [];
   for (let i = 0; i < count; i++) {
     const options = { family, timeoutMs: 10_000 } as const;
     try {
       using tcp = BlockingSocket.open(platform, { protocol: 'tcp', ...options });
-      tcp.setOption(1, 13, reset);
+      tcp.setOption(SOL_SOCKET, SO_LINGER, lingerReset);
       tcp.connect({ address, port: allowedPort });
       connections++;
     } catch (error) {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Addresses } from '@heddle/lab';
+import { clusterPolicyCases } from './cluster-policy-cases.ts';
 import { judged, worldOf } from './naive.ts';
-import { clusterPolicyCases, networkPolicyCases, ownPods } from './own-cases.ts';
+import { networkPolicyCases } from './network-policy-cases.ts';
+import { ownPods } from './own-cases.ts';
 import { podKey } from './policy-lab.ts';
 
 const nodes = [1, 2].map((number) => ({

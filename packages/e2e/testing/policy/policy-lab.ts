@@ -27,7 +27,7 @@ export interface PodSpec {
 export type NodePath = 'direct' | 'tunnel';
 
 /** `dropReason` numbers of denials: by a rule, by default, and as the flow table is full. */
-const policyReasons = [181, 133, 155];
+export const policyReasons = [181, 133, 155];
 
 export const podKey = ({
   namespace,

@@ -4,12 +4,13 @@ import {
   AF_INET,
   AF_INET6,
   decodeSockaddr,
-  EPOLLIN,
-  EPOLLOUT,
   Epoll,
   encodeInt,
   encodeSockaddr,
   MSG_NOSIGNAL,
+  SO_ERROR,
+  SO_LINGER,
+  SO_RCVBUFFORCE,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -21,9 +22,8 @@ import {
   sockaddrSize,
 } from '@heddle/sys/net';
 
-const SO_ERROR = 4;
-const SO_LINGER = 13;
-const SO_RCVBUFFORCE = 33;
+/** The value of SO_LINGER (struct linger: on, and no time) with which a connection is closed by a reset. */
+export const lingerReset = new Uint8Array(Uint32Array.of(1, 0).buffer);
 const types = { tcp: SOCK_STREAM, udp: SOCK_DGRAM, raw: SOCK_RAW } as const;
 
 /** Called with EPOLL* bits when a socket is ready. */
@@ -150,7 +150,7 @@ export class ProbeSockets implements Disposable {
   close(fd: number, isConnection = false): void {
     const token = this.#tokens.get(fd);
     if (token === undefined) return;
-    if (isConnection) this.#set(fd, SO_LINGER, new Uint8Array(Uint32Array.of(1, 0).buffer));
+    if (isConnection) this.#set(fd, SO_LINGER, lingerReset);
     this.#tokens.delete(fd);
     this.#ready.delete(token);
     closeFd(this.#platform, fd);
@@ -175,5 +175,3 @@ export function inNamespace<Result>(host: LabHost, work: () => Result): Result {
   using namespace = host.openNamespace();
   return namespace.enter(work);
 }
-
-export { EPOLLIN, EPOLLOUT };

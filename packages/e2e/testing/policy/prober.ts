@@ -1,6 +1,6 @@
 import type { LabHost } from '@heddle/lab';
 import { decodeUtf8, encodeUtf8, errno, type Platform } from '@heddle/sys';
-import type { SocketAddress } from '@heddle/sys/net';
+import { EPOLLIN, EPOLLOUT, type SocketAddress } from '@heddle/sys/net';
 import {
   decodeIcmp,
   decodeSctp,
@@ -13,7 +13,7 @@ import {
   sctpInit,
   sctpInitAck,
 } from './probe-messages.ts';
-import { EPOLLIN, EPOLLOUT, inNamespace, ProbeSockets } from './probe-sockets.ts';
+import { inNamespace, ProbeSockets } from './probe-sockets.ts';
 
 export type ProbeProtocol = keyof typeof protocolNumbers;
 

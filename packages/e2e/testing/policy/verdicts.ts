@@ -17,31 +17,27 @@ export function expectedProbes(
   services: readonly Service[],
   verdicts: readonly VerdictText[],
 ): ExpectedProbe[] {
-  const rules = verdicts.map(readVerdict);
+  const rules = verdicts.map((text) => ({ ...readVerdict(text), isUsed: false }));
   const probes = pods.flatMap((from) =>
     pods
       .filter((to) => to !== from && !(to.hostNetwork && from.hostNetwork))
       .flatMap((to) =>
         services.map(([protocol, port]) => {
           const text = [podKey(from), podKey(to), port === 0 ? protocol : `${protocol}/${port}`];
-          const last = rules.findLast(({ patterns }) =>
+          const about = rules.filter(({ patterns }) =>
             patterns.every((pattern, i) => pattern.test(text[i]!)),
           );
+          for (const rule of about) rule.isUsed = true;
           // A node always reaches its own pods.
           const isExempt = from.hostNetwork === true && from.node === to.node;
-          const allowed = isExempt || (last?.allowed ?? true);
+          const allowed = isExempt || (about.at(-1)?.allowed ?? true);
           return { from: podKey(from), to: podKey(to), protocol, port, allowed };
         }),
       ),
   );
   // A text that matches nothing is a mistake of the test.
-  for (const { text, patterns } of rules) {
-    const isUsed = probes.some(({ from, to, protocol, port }) => {
-      const service = port === 0 ? protocol : `${protocol}/${port}`;
-      return patterns.every((pattern, i) => pattern.test([from, to, service][i]!));
-    });
-    if (!isUsed) throw new Error(`read verdict ${text}: it is about no probe`);
-  }
+  const unused = rules.find(({ isUsed }) => !isUsed);
+  if (unused) throw new Error(`read verdict ${unused.text}: it is about no probe`);
   return probes;
 }
 
