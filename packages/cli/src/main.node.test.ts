@@ -170,6 +170,7 @@ describe('commands that ask the agent', () => {
     ['pod', 'get', 'x'],
     ['config'],
     ['events'],
+    ['observer'],
   ];
   for (const args of asking) {
     it(`end with 4 when there is none: heddle ${args.join(' ')}`, async () => {

@@ -42,7 +42,7 @@ const sweepMs = 1000;
 /** A sweep adds this many flows at most, which takes some 70 ms; it reports the others as lost. */
 const recordsPerSweep = 20_000;
 const namesMs = 5000;
-/** The interval between attempts to reach the agent, or to open its pins. */
+/** The interval between attempts to follow dropped packets. */
 const retryMs = 2000;
 const replacedMs = 10_000;
 

@@ -103,6 +103,8 @@ class Listener {
   readonly #onProblem: (message: string) => void;
   #timer: NodeJS.Timeout | undefined;
   #material: TlsMaterial | undefined;
+  /** The reason for which the files of TLS cannot be used now, or the empty text. */
+  #problem = '';
 
   constructor(
     listen: Listen,
@@ -193,16 +195,19 @@ class Listener {
   #reload(files: TlsFiles): void {
     try {
       const material = readTlsFiles(files);
-      if (this.#material && isSameMaterial(this.#material, material)) return;
-      (this.#server as Http2SecureServer).setSecureContext({
-        ...{ cert: material.cert, key: material.key, minVersion: 'TLSv1.3' },
-        ...(material.ca === undefined ? {} : { ca: material.ca }),
-      });
-      this.#material = material;
+      if (!this.#material || !isSameMaterial(this.#material, material)) {
+        (this.#server as Http2SecureServer).setSecureContext({
+          ...{ cert: material.cert, key: material.key, minVersion: 'TLSv1.3' },
+          ...(material.ca === undefined ? {} : { ca: material.ca }),
+        });
+        this.#material = material;
+      }
+      this.#problem = '';
     } catch (error) {
       // Certificate and key are replaced one after the other, so the next look may succeed.
       const why = error instanceof Error ? error.message : String(error);
-      this.#onProblem(`the TLS certificates stay as they are: ${why}`);
+      if (why !== this.#problem) this.#onProblem(`the TLS certificates stay as they are: ${why}`);
+      this.#problem = why;
     }
   }
 }
