@@ -1,12 +1,11 @@
-import { objects } from '@heddle/assets';
-import { type Datapath, defaultNat, openDatapath } from '@heddle/datapath';
-import { LinuxBpf } from '@heddle/ebpf';
+import type { Datapath } from '@heddle/datapath';
 import { createLab, type Lab, type LabNode, type LabPod } from '@heddle/lab';
 import { findLink } from '@heddle/netlink';
-import { ensureTunnelDevice, type NodeRoute, NodeRoutes, tunnelId } from '@heddle/podnet';
+import { ensureTunnelDevice, NodeRoutes, tunnelId } from '@heddle/podnet';
 import type { NodePath, RemoteNode } from '@heddle/routes';
 import type { SocketAddress } from '@heddle/sys/net';
 import { nodePlatform } from '@heddle/sys/node';
+import { kernelRoute, openNodeDatapath, rangesOf } from './node-datapath.ts';
 
 const ends = ['v4', 'v6'] as const;
 const families = { v4: 'IPv4', v6: 'IPv6' } as const;
@@ -112,18 +111,7 @@ export class TunnelStage implements Disposable {
   }
 
   #open(node: LabNode): void {
-    const datapath = openDatapath({
-      platform: this.platform,
-      bpf: new LinuxBpf(this.platform),
-      objects,
-      bpffs: node.bpffs,
-      cgroup: node.cgroup,
-      sizes: { services: 100, backends: 100, slots: 1000, affinity: 100, flows: 1000 },
-      netnsCookie: node.netnsCookie,
-      nat: defaultNat,
-      network: { tunnelPort: 8472 },
-      options: { terminateTcp: false },
-    });
+    const datapath = openNodeDatapath(this.platform, node, 1000);
     this.#opened.push(datapath);
     this.datapaths.set(node, datapath);
     const { v4, v6 } = node.addresses;
@@ -202,19 +190,7 @@ export class TunnelStage implements Disposable {
   }
 }
 
-/** Returns the ranges of the addresses of a node's pods. */
-function rangesOf({ number }: LabNode): string[] {
-  return [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`];
-}
-
 /** Returns the addresses of a node in tunnels, which no pod of the lab has. */
 function routersOf({ number }: LabNode): string[] {
   return [`10.244.${number}.254`, `fd00:10:244:${number}::ffff`];
-}
-
-function kernelRoute(destination: string, path: NodePath): NodeRoute {
-  const { link, via, mode, from, source } = path;
-  return mode === 'direct'
-    ? { destination, link: link!, via: via! }
-    : { destination, link: link!, tunnelTo: via!, tunnelFrom: from!, source: source! };
 }

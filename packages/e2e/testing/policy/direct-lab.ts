@@ -1,6 +1,4 @@
-import { objects } from '@heddle/assets';
-import { type Datapath, defaultNat, dropReasonText, openDatapath } from '@heddle/datapath';
-import { LinuxBpf } from '@heddle/ebpf';
+import { type Datapath, dropReasonText } from '@heddle/datapath';
 import { createLab, type Lab, type LabHost, type LabNode, type PodPlugin } from '@heddle/lab';
 import { findLink, NetlinkSocket } from '@heddle/netlink';
 import { type ObjectChange, policyReader } from '@heddle/objects';
@@ -9,6 +7,7 @@ import { PolicyModel } from '@heddle/policy';
 import type { NodePath as RoutePath } from '@heddle/routes';
 import type { Platform } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
+import { kernelRoute, openNodeDatapath, rangesOf } from '../node-datapath.ts';
 import { type ManifestObject, nodeObject } from '../node-network-lab.ts';
 import type { CaseLab, ObjectsChange } from './case-lab.ts';
 import { type NodePath, type PodSpec, podKey, podObject, policyReasons } from './policy-lab.ts';
@@ -174,18 +173,7 @@ export class DirectPolicyLab implements CaseLab {
   }
 
   #open(node: LabNode): DirectNode {
-    const datapath = openDatapath({
-      platform: this.platform,
-      bpf: new LinuxBpf(this.platform),
-      objects,
-      bpffs: node.bpffs,
-      cgroup: node.cgroup,
-      sizes: { services: 100, backends: 100, slots: 1000, affinity: 100, flows: 65_536 },
-      netnsCookie: node.netnsCookie,
-      nat: defaultNat,
-      network: { tunnelPort: 8472 },
-      options: { terminateTcp: false },
-    });
+    const datapath = openNodeDatapath(this.platform, node, 65_536);
     this.#opened.push(datapath);
     const { v4, v6 } = node.addresses;
     node.enter(() => datapath.setNode([node.link('eth0')], [v4, v6, ...routersOf(node)]));
@@ -233,21 +221,11 @@ export class DirectPolicyLab implements CaseLab {
         const ranges = rangesOf(other);
         const addresses = [other.addresses.v4, other.addresses.v6];
         nodeRoutes.set({ key: other.name, addresses, paths, problems: [], ranges });
-        const kernel = ranges.map((destination, i) => {
-          const { link, via, mode, from, source } = paths[i]!;
-          return mode === 'direct'
-            ? { destination, link: link!, via: via! }
-            : { destination, link: link!, tunnelTo: via!, tunnelFrom: from!, source: source! };
-        });
+        const kernel = ranges.map((range, i) => kernelRoute(range, paths[i]!));
         new NodeRoutes().set(socket, other.name, kernel);
       });
     });
   }
-}
-
-/** Returns the ranges of the addresses of a node's pods. */
-function rangesOf({ number }: LabNode): string[] {
-  return [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`];
 }
 
 /** Returns the addresses of a node in tunnels. */
