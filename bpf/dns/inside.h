@@ -2,6 +2,7 @@
 /* This function recognizes addresses that a rule cannot mean by the name of a host. */
 #pragma once
 
+#include "lib/link_local.h"
 #include "lib/packet.h"
 #include "pod/local.h"
 #include "pod/remote_node.h"
@@ -17,8 +18,7 @@ INLINE int is_inside(const struct address_key *address)
 
 	if (is_mapped(bytes) ? bytes[12] == 0 || bytes[12] == 127 || bytes[12] >= 224 ||
 				       (bytes[12] == 169 && bytes[13] == 254) :
-			       !bytes[0] || bytes[0] == 0xff ||
-				       (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80))
+			       !bytes[0] || bytes[0] == 0xff || is_link_local(bytes))
 		return 1;
 	return find_local_pod(bytes) || find_remote_node(bytes) ||
 	       bpf_map_lookup_elem(&addresses, address);

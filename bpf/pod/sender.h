@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "lib/drop.h"
+#include "lib/link_local.h"
 #include "lib/packet.h"
 #include "lib/verdict.h"
 #include "pod/departure_rate.h"
@@ -45,11 +46,6 @@ INLINE int is_from_mac(context *ctx, const struct pod_device *device)
 	__u16 source[ETH_ALEN / 2];
 
 	return !load_bytes(ctx, ETH_ALEN, source, sizeof(source)) && same_mac(source, device->mac);
-}
-
-INLINE int is_link_local(const void *address)
-{
-	return bpf_htonl(*(const __u32 *)address) >> 22 == 0xfe80 >> 6;
 }
 
 /* Returns 1 if the packet is for a host of its link. */

@@ -8,6 +8,7 @@
 
 #include "class.h"
 #include "decide.h"
+#include "lib/link_local.h"
 #include "opinion.h"
 #include "pod/local.h"
 #include "verdict.h"
@@ -63,8 +64,7 @@ GLOBAL int is_address_of_node(const struct address_key *address)
  */
 INLINE int is_from_node(const void *source)
 {
-	return bpf_htonl(*(const __u32 *)source) >> 22 == 0xfe80 >> 6 ||
-	       is_address_of_node((const struct address_key *)source);
+	return is_link_local(source) || is_address_of_node((const struct address_key *)source);
 }
 
 /* Returns 1 if a connection needs no rule: it is the node's own, or one of a pod to itself. */
