@@ -144,8 +144,16 @@ SEC("tc") int from_pod(context *ctx)
 struct receiver {
 	__u32 rates; /* number of its limits, or 0 */
 	__u8 is_policed;
-	__u8 is_destination; /* The packet is for an address of the pod. */
+	__u8 is_destination; /* The packet is for an address of the pod; known if it is policed. */
 };
+
+/* Returns 1 if a packet is for an address of the pod with that interface. */
+INLINE int is_for_pod_at(const struct packet *packet, __u32 ifindex)
+{
+	struct pod *pod = find_local_pod(packet->tuple.destination);
+
+	return pod && pod->ifindex == ifindex;
+}
 
 /*
  * Finds the pod that a packet goes to. The program of a netkit device sees the index that the pod's
@@ -154,25 +162,30 @@ struct receiver {
  */
 INLINE void find_receiver(context *ctx, const struct packet *packet, struct receiver *receiver)
 {
-	struct policy_state *state = get_policy_state();
-	struct pod *pod = find_local_pod(packet->tuple.destination);
+	struct policy_state *state;
 
-	receiver->is_policed = state && state->epoch;
 	if (pod_config.kind == POD_NETKIT) {
-		if (!pod)
+		struct pod *pod = find_local_pod(packet->tuple.destination);
+
+		if (pod) {
+			receiver->rates = pod->rates;
+			receiver->is_policed = has_subject(pod);
+			receiver->is_destination = 1;
 			return;
-		receiver->is_destination = 1;
-		receiver->rates = pod->rates;
-		receiver->is_policed = has_subject(pod);
+		}
 	} else {
 		struct pod_device *device = find_pod_device(ctx->ifindex);
 
-		if (!device)
+		if (device) {
+			receiver->rates = device->rates;
+			receiver->is_policed = device->has_policy;
+			receiver->is_destination = device->has_policy &&
+						   is_for_pod_at(packet, ctx->ifindex);
 			return;
-		receiver->is_destination = pod && pod->ifindex == ctx->ifindex;
-		receiver->rates = device->rates;
-		receiver->is_policed = device->has_policy;
+		}
 	}
+	state = get_policy_state();
+	receiver->is_policed = state && state->epoch;
 }
 
 SEC("tc") int to_pod(context *ctx)
