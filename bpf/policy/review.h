@@ -53,9 +53,13 @@ GLOBAL enum verdict policy_judge_again(context *ctx, __u32 index, struct tuple *
 INLINE enum verdict policy_review(context *ctx, __u32 index, struct tuple *tuple,
 				  struct policy_opinion *opinion)
 {
-	struct ct_window *window = bpf_map_lookup_elem(&nat_windows, &index);
 	struct policy_state *state = get_policy_state();
+	struct ct_window *window;
 
+	/* Where there has never been a policy, the window of UDP and SCTP is not read at all. */
+	if (state && !state->epoch)
+		return V_OK;
+	window = bpf_map_lookup_elem(&nat_windows, &index);
 	if (window && state && window->policy_epoch == state->epoch && !window->denied)
 		return V_OK;
 	return policy_judge_again(ctx, index, tuple, opinion);
