@@ -1,7 +1,8 @@
-import { type Bpf, type BpfMap, RingBuffer } from '@heddle/ebpf';
+import type { Bpf, BpfMap } from '@heddle/ebpf';
 import { formatIp } from '@heddle/sys';
 import { dropReasonText, type ReasonCount, reasonCounts } from '../core/drop-reasons.ts';
 import { protocolText } from '../core/protocols.ts';
+import { WatchedRing } from '../core/watched-ring.ts';
 import { decodeDropEvent, dropReason, policyDirection, refusalReason } from '../generated/abi.ts';
 
 /** A packet that was dropped. Ports in host order, 0 where the protocol has none. */
@@ -42,10 +43,12 @@ export interface DropParts {
 /** Packets that the programs drop and socket calls that they refuse. */
 export class Drops implements Disposable {
   readonly #parts: DropParts;
-  #watch: Disposable | undefined;
+  readonly #ring: WatchedRing;
 
   constructor(parts: DropParts) {
+    const { bpf, events: ring, setWatched } = parts;
     this.#parts = parts;
+    this.#ring = new WatchedRing({ bpf, ring, setWatched });
   }
 
   /** Packets dropped at network interfaces since the maps were made, by reason. Throws SysError. */
@@ -63,24 +66,11 @@ export class Drops implements Disposable {
    * one watcher at a time: a new one ends the one before. Throws SysError.
    */
   watch(onDrop: (drop: DropNotice) => void): Disposable {
-    const { bpf, events, setWatched } = this.#parts;
-    this.#watch?.[Symbol.dispose]();
-    const ring = new RingBuffer(bpf, events, (record) => onDrop(readDrop(record)));
-    setWatched(true);
-    const watch = {
-      [Symbol.dispose]: () => {
-        if (this.#watch !== watch) return;
-        this.#watch = undefined;
-        setWatched(false);
-        ring[Symbol.dispose]();
-      },
-    };
-    this.#watch = watch;
-    return watch;
+    return this.#ring.watch((record) => onDrop(readDrop(record)));
   }
 
   [Symbol.dispose](): void {
-    this.#watch?.[Symbol.dispose]();
+    this.#ring[Symbol.dispose]();
   }
 }
 

@@ -1,6 +1,6 @@
-import { type Bpf, type BpfMap, RingBuffer } from '@heddle/ebpf';
 import { formatIp } from '@heddle/sys';
 import { protocolText } from '../core/protocols.ts';
+import { WatchedRing, type WatchedRingParts } from '../core/watched-ring.ts';
 import { decodePolicyVerdict, policyDirection, policyOutcome } from '../generated/abi.ts';
 
 /** A verdict about a connection. Ports in host order, 0 where the protocol has none. */
@@ -20,21 +20,13 @@ export interface Verdict {
   readonly ingressRule: number | undefined;
 }
 
-export interface VerdictParts {
-  readonly bpf: Bpf;
-  /** The map `policy_verdicts`. */
-  readonly ring: BpfMap;
-  /** Sets whether the programs write verdicts. */
-  readonly setWatched: (watched: boolean) => void;
-}
-
 /** The verdicts about connections, which the programs write while somebody reads them. */
 export class Verdicts implements Disposable {
-  readonly #parts: VerdictParts;
-  #watch: Disposable | undefined;
+  readonly #ring: WatchedRing;
 
-  constructor(parts: VerdictParts) {
-    this.#parts = parts;
+  /** `parts`: of the map `policy_verdicts`. */
+  constructor(parts: WatchedRingParts) {
+    this.#ring = new WatchedRing(parts);
   }
 
   /**
@@ -42,24 +34,11 @@ export class Verdicts implements Disposable {
    * the one before. Throws SysError.
    */
   watch(onVerdict: (verdict: Verdict) => void): Disposable {
-    const { bpf, ring, setWatched } = this.#parts;
-    this.#watch?.[Symbol.dispose]();
-    const reader = new RingBuffer(bpf, ring, (record) => onVerdict(readVerdict(record)));
-    setWatched(true);
-    const watch = {
-      [Symbol.dispose]: () => {
-        if (this.#watch !== watch) return;
-        this.#watch = undefined;
-        setWatched(false);
-        reader[Symbol.dispose]();
-      },
-    };
-    this.#watch = watch;
-    return watch;
+    return this.#ring.watch((record) => onVerdict(readVerdict(record)));
   }
 
   [Symbol.dispose](): void {
-    this.#watch?.[Symbol.dispose]();
+    this.#ring[Symbol.dispose]();
   }
 }
 
