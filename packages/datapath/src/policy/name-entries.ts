@@ -34,6 +34,9 @@ export interface NameMaps {
 export class NameEntries {
   readonly #maps: NameMaps;
   readonly #places = new Map<string, number>();
+  readonly #used = new Set<number>();
+  /** All places below it are used. */
+  #lowest = 0;
 
   constructor(maps: NameMaps) {
     this.#maps = maps;
@@ -47,7 +50,7 @@ export class NameEntries {
       if (index >= this.#maps.classes.length) continue;
       const place = this.#at(index);
       if (place.generation !== generation) continue;
-      this.#places.set(name, index);
+      this.#enter(name, index);
       yield [name, place.class];
     }
   }
@@ -70,15 +73,14 @@ export class NameEntries {
       this.#set(known, vector, this.#at(known).generation);
       return;
     }
-    const used = new Set(this.#places.values());
-    let index = 0;
-    while (used.has(index)) index++;
+    while (this.#used.has(this.#lowest)) this.#lowest++;
+    const index = this.#lowest;
     const generation = (this.#at(index).generation + 1) & 0xffff;
     this.#set(index, vector, generation);
     const value = new Uint8Array(dnsNameSize);
     encodeDnsName({ index, generation }, value);
     this.#maps.names.update(nameKey(name), value);
-    this.#places.set(name, index);
+    this.#enter(name, index);
     this.#count();
   }
 
@@ -89,7 +91,14 @@ export class NameEntries {
     this.#maps.names.delete(nameKey(name));
     this.#set(index, 0, this.#at(index).generation);
     this.#places.delete(name);
+    this.#used.delete(index);
+    this.#lowest = Math.min(this.#lowest, index);
     this.#count();
+  }
+
+  #enter(name: string, index: number): void {
+    this.#places.set(name, index);
+    this.#used.add(index);
   }
 
   #at(index: number) {
