@@ -51,13 +51,6 @@ export class RuleNumbers {
     return this.#retired;
   }
 
-  /** Returns true if a number of the tier is retired, and so is free soon. */
-  hasRetired(tier: Tier): boolean {
-    const { first, end } = tierRegions[tier];
-    for (const number of this.#retired) if (number >= first && number < end) return true;
-    return false;
-  }
-
   numberOf(rule: PolicyRule): number | undefined {
     return this.#numbers.get(rule);
   }
