@@ -1,6 +1,7 @@
 import type { PolicyRule } from '@heddle/policy';
 import { NoRoom } from '../core/keyed-map.ts';
 import { Extents } from '../services/extents.ts';
+import { HeldRules, type KeptRules } from './held-rules.ts';
 import {
   isRange,
   type PeerEntries,
@@ -418,42 +419,6 @@ export class PeerClasses {
     return new NoRoom('peer_vectors', this.#vectors.length, 'sizes.policyPeerClasses').message;
   }
 }
-
-/** The held rules of a vector. */
-interface KeptRules {
-  readonly numbers: readonly number[];
-  readonly text: string;
-}
-
-/** The held rules of each vector, while no vector gains or loses rules. */
-class HeldRules {
-  readonly #vectors: Vectors;
-  readonly #held: RuleSet;
-  readonly #known = new Map<number, KeptRules>();
-  readonly isEmpty: boolean;
-
-  constructor(vectors: Vectors, held: RuleSet) {
-    this.#vectors = vectors;
-    this.#held = held;
-    this.isEmpty = held.isEmpty;
-  }
-
-  of(vector: number): KeptRules {
-    if (this.isEmpty) return noRules;
-    const known = this.#known.get(vector);
-    if (known) return known;
-    const rules = this.#vectors.rules(vector);
-    rules.words.forEach((word, i) => {
-      rules.words[i] = word & this.#held.words[i]!;
-    });
-    const numbers = [...rules];
-    const kept = { numbers, text: numbers.join() };
-    this.#known.set(vector, kept);
-    return kept;
-  }
-}
-
-const noRules: KeptRules = { numbers: [], text: '' };
 
 function newClass(): PeerClass {
   return { rules: new Set(), groups: new Set() };

@@ -10,20 +10,22 @@ import type {
 import type { Platform } from '@heddle/sys';
 import { type KeyedMap, NoRoom } from '../core/keyed-map.ts';
 import type { ArrayMemory } from '../core/mapped-array.ts';
-import { policyAction, policyRuleSize, policyVectorSize } from '../generated/abi.ts';
+import { policyVectorSize } from '../generated/abi.ts';
 import type { PodTables } from '../pods/pod-tables.ts';
 import { closedSubject, noSubject } from './constants.ts';
 import { NameClasses } from './name-classes.ts';
 import { NameEntries, type NameMaps } from './name-entries.ts';
 import { PeerClasses, type RefusedRules } from './peer-classes.ts';
-import { PeerEntries, type PeerKey, peerKey, peerNameKey } from './peer-entries.ts';
+import { PeerEntries, peerKey, peerNameKey } from './peer-entries.ts';
+import { isEmpty, newPending } from './pending-changes.ts';
 import { type AttachedPod, PodSwitch } from './pod-switch.ts';
 import { PolicyStateTable } from './policy-state.ts';
 import { PortClasses } from './port-classes.ts';
 import { Resolvers } from './resolvers.ts';
 import { RuleNumbers, tierRegions } from './rule-numbers.ts';
+import { type NumberedRule, RuleTable } from './rule-table.ts';
 import { Subjects } from './subjects.ts';
-import { policyRules, RuleSet, Vectors } from './vectors.ts';
+import { RuleSet, Vectors } from './vectors.ts';
 
 export interface PolicyTablesParts {
   readonly platform: Pick<Platform, 'monotonicNs' | 'setTimer' | 'log'>;
@@ -39,14 +41,6 @@ export interface PolicyTablesParts {
   readonly pods: PodTables;
 }
 
-/** A rule with the number by which the programs name it. */
-export interface NumberedRule {
-  readonly number: number;
-  readonly rule: PolicyRule;
-  /** The number of connections that it has decided. */
-  readonly connections: bigint;
-}
-
 interface PolicyState {
   readonly row: PolicyRow;
   /** The number of the policy in the map. */
@@ -57,28 +51,9 @@ interface PolicyState {
   isWaiting: boolean;
 }
 
-/** The changes that were taken and are not programmed yet. */
-interface Pending {
-  readonly added: Set<PolicyRule>;
-  readonly removed: PolicyRule[];
-  readonly tiers: Set<Tier>;
-  readonly assigned: Map<PeerKey, number | undefined>;
-  readonly forgotten: number[];
-  readonly pods: Set<string>;
-  /** All pods are to be looked at. */
-  allPods: boolean;
-  /** The policies that have failed are to be tried again. */
-  retries: boolean;
-  /** Something is gone, so that there may be room soon. */
-  makesRoom: boolean;
-}
-
 const tiers = Object.keys(tierRegions) as Tier[];
 /** Removed numbers are released at most this often, in milliseconds. */
 const sweepMs = 10;
-/** The offset of the fields of a rule that the control plane writes. */
-const actionAt = 8;
-
 /**
  * Programs network policies. A change is programmed at once, in an order in which each packet meets the old or the new rules:
  * new rules in vectors, then new subjects, then the pods, then the epoch. What is not needed any more is removed 100 ms
@@ -92,6 +67,7 @@ export class PolicyTables implements Disposable {
   readonly #parts: PolicyTablesParts;
   readonly #state: PolicyStateTable;
   readonly #numbers = new RuleNumbers();
+  readonly #rules: RuleTable;
   readonly #subjects: Subjects;
   readonly #ports: PortClasses;
   readonly #peers: PeerClasses;
@@ -99,8 +75,6 @@ export class PolicyTables implements Disposable {
   readonly #resolvers: Resolvers;
   readonly #pods: PodSwitch;
   readonly #policies = new Map<string, PolicyState>();
-  /** The denied connections of rules that are gone, by policy. */
-  readonly #denied = new Map<string, Record<Direction, bigint>>();
   #pending = newPending();
   #nextPolicy = 1;
   #isActive = false;
@@ -118,6 +92,7 @@ export class PolicyTables implements Disposable {
     this.#parts = parts;
     const now = () => parts.platform.monotonicNs();
     this.#state = new PolicyStateTable(parts.state);
+    this.#rules = new RuleTable(parts.rules, this.#numbers);
     this.#subjects = new Subjects(parts.subjects, now);
     const portVectors = new Vectors(parts.portVectors, policyVectorSize);
     this.#ports = new PortClasses(parts.ports, portVectors, now);
@@ -196,7 +171,7 @@ export class PolicyTables implements Disposable {
     const pending = this.#pending;
     for (const key of policies.removed) {
       this.#policies.delete(key);
-      this.#denied.delete(key);
+      this.#rules.forget(key);
     }
     for (const row of policies.upserted) {
       const number = this.#policies.get(row.key)?.number ?? this.#nextPolicy++;
@@ -238,7 +213,7 @@ export class PolicyTables implements Disposable {
     if (isEmpty(this.#pending)) return;
     const before = this.#problems();
     const placed = this.#placeRules();
-    this.#writeRules(placed);
+    this.#rules.write(placed, (policy) => this.#policies.get(policy)?.number ?? 0);
     const refused = [...this.#givePorts(placed), ...this.#givePeers(placed)];
     for (const each of refused) this.#refuse(each);
     const isSwitched = this.#switchPods(placed);
@@ -301,21 +276,13 @@ export class PolicyTables implements Disposable {
   }
 
   /** Returns the rules that are programmed, in the order of their numbers. */
-  *rules(): Generator<NumberedRule> {
-    for (let number = 0; number < policyRules; number++) {
-      const rule = this.#numbers.ruleAt(number);
-      if (!rule || this.#numbers.numberOf(rule) !== number) continue;
-      yield { number, rule, connections: this.#connections(number) };
-    }
+  rules(): Iterable<NumberedRule> {
+    return this.#rules.rules();
   }
 
   /** Returns the denied connections of each policy that has denied one, by direction, since the agent's start. */
   denied(): ReadonlyMap<string, Readonly<Record<Direction, bigint>>> {
-    const denied = new Map(Array.from(this.#denied, ([key, counts]) => [key, { ...counts }]));
-    for (const { rule, connections } of this.rules()) {
-      if (rule.action === 'deny') addDenied(denied, rule, connections);
-    }
-    return denied;
+    return this.#rules.denied();
   }
 
   /** Returns the connections that no rule has allowed, by direction, since the agent's start. */
@@ -400,20 +367,6 @@ export class PolicyTables implements Disposable {
     }
   }
 
-  #writeRules(placed: ReadonlySet<PolicyRule>): void {
-    const memory = this.#parts.rules;
-    const bytes = memory.first(policyRules);
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    for (const rule of placed) {
-      const number = this.#numbers.numberOf(rule)!;
-      const at = number * policyRuleSize;
-      view.setBigUint64(at, 0n, true);
-      view.setUint32(at + actionAt, policyAction[rule.action], true);
-      view.setUint32(at + actionAt + 4, this.#policies.get(rule.policy)?.number ?? 0, true);
-      memory.wrote(at + actionAt, policyRuleSize - actionAt);
-    }
-  }
-
   #givePorts(placed: ReadonlySet<PolicyRule>): RefusedRules[] {
     const refused: RefusedRules[] = [];
     for (const rule of placed) {
@@ -440,9 +393,7 @@ export class PolicyTables implements Disposable {
   /** Returns the retired rules that programs may still find in a subject. */
   #held(): RuleSet {
     const held = this.#subjects.readable();
-    held.words.forEach((word, i) => {
-      held.words[i] = word & this.#numbers.retired.words[i]!;
-    });
+    held.intersect(this.#numbers.retired);
     return held;
   }
 
@@ -517,7 +468,7 @@ export class PolicyTables implements Disposable {
     for (const number of retired) (readable.has(number) ? kept : free).add(number);
     if (!free.isEmpty) {
       this.#ports.remove(free);
-      this.#clearRules(free);
+      this.#rules.clear(free, (policy) => this.#policies.has(policy));
       isFreed = true;
     }
     if (this.#peers.remove(free, kept)) isFreed = true;
@@ -531,26 +482,6 @@ export class PolicyTables implements Disposable {
     if (isFreed) this.#retriesWhenFreed = false;
     this.program();
     this.#sweepLater();
-  }
-
-  #clearRules(numbers: RuleSet): void {
-    const memory = this.#parts.rules;
-    const bytes = memory.first(policyRules);
-    for (const number of numbers) {
-      const rule = this.#numbers.ruleAt(number);
-      if (rule?.action === 'deny' && this.#policies.has(rule.policy)) {
-        addDenied(this.#denied, rule, this.#connections(number));
-      }
-      const at = number * policyRuleSize;
-      bytes.fill(0, at, at + policyRuleSize);
-      memory.wrote(at + actionAt, policyRuleSize - actionAt);
-    }
-  }
-
-  #connections(number: number): bigint {
-    const bytes = this.#parts.rules.first(policyRules);
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    return view.getBigUint64(number * policyRuleSize, true);
   }
 
   #problems(): Map<string, string> {
@@ -567,35 +498,4 @@ export class PolicyTables implements Disposable {
     const changed = [...keys].filter((key) => before.get(key) !== after.get(key));
     if (changed.length > 0) this.#onProblems(changed);
   }
-}
-
-function newPending(): Pending {
-  return {
-    added: new Set(),
-    removed: [],
-    tiers: new Set(),
-    assigned: new Map(),
-    forgotten: [],
-    pods: new Set(),
-    allPods: false,
-    retries: false,
-    makesRoom: false,
-  };
-}
-
-function isEmpty({ added, removed, tiers: changed, assigned, forgotten, pods, ...flags }: Pending) {
-  const sizes = added.size + changed.size + assigned.size + pods.size;
-  const lengths = removed.length + forgotten.length;
-  return sizes + lengths === 0 && !flags.allPods && !flags.retries;
-}
-
-function addDenied(
-  denied: Map<string, Record<Direction, bigint>>,
-  { policy, direction }: PolicyRule,
-  connections: bigint,
-): void {
-  if (connections === 0n) return;
-  const counts = denied.get(policy) ?? { egress: 0n, ingress: 0n };
-  counts[direction] += connections;
-  denied.set(policy, counts);
 }

@@ -35,6 +35,13 @@ export class RuleSet {
     this.words[number >>> 5]! &= ~bitOf(number);
   }
 
+  /** Deletes what another set does not have. */
+  intersect(other: RuleSet): void {
+    other.words.forEach((word, i) => {
+      this.words[i]! &= word;
+    });
+  }
+
   /** Returns the numbers in ascending order. */
   *[Symbol.iterator](): Generator<number> {
     for (let word = 0; word < ruleWords; word++) {
