@@ -105,18 +105,7 @@ INLINE int receive(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 				     NEXT;
 		}
 	}
-	if (kind == PACKET_FRAGMENT) {
-		outcome = requeue_fragment(ctx);
-		if (outcome)
-			return outcome;
-	}
-	/* The rest is for the stack if the address is the node's. */
-	if (pkt->lb.role & ADDRESS_NODE) {
-		if (kind == PACKET_FRAGMENT)
-			note_early_fragment(packet);
-		return NEXT;
-	}
-	return handle_service_address(ctx, packet, kind);
+	return end_at_address(ctx, pkt, kind);
 }
 
 SEC("tc") int node_ingress(context *ctx)

@@ -69,7 +69,6 @@ INLINE int forward_connection(context *ctx, struct pkt_ctx *pkt, enum packet_kin
 INLINE int forward_other(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind, __u32 pod)
 {
 	struct packet *packet = &pkt->packet;
-	int outcome;
 
 	if (pod)
 		return send_to_local_pod(ctx, pkt, pod, kind);
@@ -81,20 +80,7 @@ INLINE int forward_other(context *ctx, struct pkt_ctx *pkt, enum packet_kind kin
 			return verdict == V_OK ? send_translated(ctx, pkt) :
 						 drop(ctx, packet, verdict);
 	}
-	if (!pkt->lb.role)
-		return route_departure(ctx, pkt, kind);
-	/* The packets of a netkit device have no queue, so the first fragment has come. */
-	if (kind == PACKET_FRAGMENT && pod_config.kind != POD_NETKIT) {
-		outcome = requeue_fragment(ctx);
-		if (outcome)
-			return outcome;
-	}
-	if (pkt->lb.role & ADDRESS_NODE) {
-		if (kind == PACKET_FRAGMENT)
-			note_early_fragment(packet);
-		return NEXT;
-	}
-	return handle_service_address(ctx, packet, kind);
+	return pkt->lb.role ? end_at_address(ctx, pkt, kind) : route_departure(ctx, pkt, kind);
 }
 
 SEC("tc") int from_pod(context *ctx)
@@ -123,18 +109,13 @@ SEC("tc") int from_pod(context *ctx)
 			return outcome;
 	}
 	pod = receiver_interface(packet);
-	if (is_to_link_local(packet) || (packet->policed && !has_connection(kind))) {
-		verdict = packet->policed ? policy_judge_portless(ctx, &pkt, kind) : V_OK;
-		if (kind == PACKET_FRAGMENT && pod_config.kind != POD_NETKIT) {
-			outcome = requeue_fragment(ctx);
-			if (outcome)
-				return outcome;
-		}
-		if (verdict != V_OK)
-			return end_portless(ctx, packet, kind, verdict);
-		if (is_to_link_local(packet))
-			return NEXT;
+	if (packet->policed && (is_to_link_local(packet) || !has_connection(kind))) {
+		outcome = end_unless_allowed(ctx, &pkt, kind);
+		if (outcome != NEXT)
+			return outcome;
 	}
+	if (is_to_link_local(packet))
+		return NEXT;
 	return kind == PACKET_L4 || (packet->policed && has_connection(kind)) ?
 		       forward_connection(ctx, &pkt, kind, pod) :
 		       forward_other(ctx, &pkt, kind, pod);

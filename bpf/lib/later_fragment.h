@@ -9,6 +9,9 @@
 #include "drop.h"
 #include "fragment.h"
 
+/* Each object that knows pods defines it. */
+extern const volatile struct pod_config pod_config;
+
 /* Sets the ports of a later fragment. Returns 0 if the first one has not been seen. */
 NOINLINE int fragment_load_ports(struct packet *packet)
 {
@@ -29,10 +32,13 @@ NOINLINE int fragment_load_ports(struct packet *packet)
 
 /*
  * Puts the packet at the end of the interface's queue. Returns 0 if it has been requeued often
- * enough.
+ * enough, or if the interface has no queue.
  */
 INLINE int requeue_fragment(context *ctx)
 {
+	/* The packets of a netkit device have no queue, so the first fragment has come. */
+	if (pod_config.kind == POD_NETKIT)
+		return 0;
 	/* Queueing disciplines use the field tc_index; a packet that enters has not passed one. */
 	if (ctx->tc_index >= FRAGMENT_WAITS)
 		return 0;

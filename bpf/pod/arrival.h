@@ -83,11 +83,7 @@ INLINE int deliver_arrival(context *ctx, struct pkt_ctx *pkt, enum packet_kind k
 /* Delivers a packet of that kind, which belongs to no connection, to a policed pod. */
 INLINE int deliver_portless(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 {
-	enum verdict verdict = policy_judge_portless(ctx, pkt, kind);
-	int outcome = kind == PACKET_FRAGMENT ? requeue_fragment(ctx) : 0;
+	int outcome = end_unless_allowed(ctx, pkt, kind);
 
-	if (outcome)
-		return outcome;
-	return verdict == V_OK ? deliver_arrival(ctx, pkt, kind) :
-				 end_portless(ctx, &pkt->packet, kind, verdict);
+	return outcome == NEXT ? deliver_arrival(ctx, pkt, kind) : outcome;
 }

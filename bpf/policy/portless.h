@@ -7,7 +7,9 @@
 
 #include "ct/lookup.h"
 #include "judge.h"
+#include "lib/later_fragment.h"
 #include "steps.h"
+#include "tc/forward.h"
 #include "tc/kind.h"
 
 /*
@@ -59,4 +61,21 @@ INLINE enum verdict policy_judge_portless(context *ctx, struct pkt_ctx *pkt, enu
 	if (verdict == V_OK)
 		packet->judged = 1;
 	return verdict;
+}
+
+/*
+ * Ends a packet of a policed pod, of that kind, that belongs to no connection, if it is denied or
+ * invalid. Returns NEXT if it is to go on. No error is sent about an error.
+ */
+INLINE int end_unless_allowed(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+{
+	enum verdict verdict = policy_judge_portless(ctx, pkt, kind);
+	int outcome = kind == PACKET_FRAGMENT ? requeue_fragment(ctx) : 0;
+
+	if (outcome)
+		return outcome;
+	if (verdict == V_OK)
+		return NEXT;
+	return kind == PACKET_PROTOCOL ? reply_to_drop(ctx, &pkt->packet, verdict, 0, 0) :
+					 drop(ctx, &pkt->packet, verdict);
 }

@@ -30,17 +30,6 @@ INLINE int translate_packet(context *ctx, struct pkt_ctx *pkt, enum verdict verd
 	return send_translated(ctx, pkt);
 }
 
-/*
- * Ends a packet of a policed pod that belongs to no connection and is denied or invalid. No error
- * is sent about an error.
- */
-INLINE int end_portless(context *ctx, const struct packet *packet, enum packet_kind kind,
-			enum verdict verdict)
-{
-	return kind == PACKET_PROTOCOL ? reply_to_drop(ctx, packet, verdict, 0, 0) :
-					 drop(ctx, packet, verdict);
-}
-
 /* Translates an ICMP error. Returns V_PASS if it is about no packet that was translated. */
 INLINE enum verdict icmp_error_step(context *ctx, struct pkt_ctx *pkt)
 {
@@ -76,4 +65,26 @@ INLINE int handle_service_address(context *ctx, struct packet *packet, enum pack
 	default:
 		return drop(ctx, packet, DROP_PROTOCOL);
 	}
+}
+
+/*
+ * Ends a packet of that kind, without ports, to an address that the node or services have, once
+ * nothing has translated it. What is for the node's own address goes to the stack.
+ */
+INLINE int end_at_address(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+{
+	struct packet *packet = &pkt->packet;
+
+	if (kind == PACKET_FRAGMENT) {
+		int outcome = requeue_fragment(ctx);
+
+		if (outcome)
+			return outcome;
+	}
+	if (pkt->lb.role & ADDRESS_NODE) {
+		if (kind == PACKET_FRAGMENT)
+			note_early_fragment(packet);
+		return NEXT;
+	}
+	return handle_service_address(ctx, packet, kind);
 }
