@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '@heddle/sys/testing/eventually';
-import { clients } from '../../testing/node-packets.ts';
 import { PodWorld } from '../../testing/pod-world.ts';
 import type { TestSubject } from '../../testing/policies.ts';
 import { PolicyStage, serverPort } from '../../testing/policy-stage.ts';
@@ -23,41 +22,15 @@ for (const end of ['v4', 'v6'] as const) {
       world?.[Symbol.dispose]();
     });
     const address = (pod: number) => stage.pods.podAddress(pod);
-    const serve = (at: string, backends: readonly string[], nodePort = false) =>
+    const serve = (at: string, backends: readonly string[]) =>
       world.apply(
         row(
-          [{ kind: nodePort ? 'NodePort' : 'ClusterIP', address: at, port: 80 }],
+          [{ kind: 'ClusterIP', address: at, port: 80 }],
           backends.map((each) => ({ address: each, port: serverPort })),
         ),
       );
     const allowed = (peer: string): TestSubject => ({
       rules: [{ peers: [peer], ports: [{ protocol: 'TCP', port: serverPort }] }],
-    });
-
-    test('a pod behind a NodePort sees its client, and is judged by it', () => {
-      const client = clients[end];
-      serve(stage.node.node, [address(0)], true);
-      const segment = (sport: number, flags: object) =>
-        stage.node.ingress(
-          stage.node.from(client, stage.node.node).tcp({ sport, dport: 80, seq: 1000, ...flags }),
-        );
-      const reply = (dport: number, flags: object) =>
-        stage.pods.send(
-          0,
-          stage.pods.fromPod(0, client).tcp({ sport: serverPort, dport, seq: 2000, ...flags }),
-        );
-      stage.policies.set({ 0: { egress: {}, ingress: allowed(client) } });
-      const sport = port++;
-      assert.equal(segment(sport, { syn: true }).verdict, 'send');
-      const answer = { syn: true, ack: true, ackSeq: 1001 };
-      assert.equal(reply(sport, answer).verdict, 'send', 'the pod may reply');
-      stage.policies.set({ 0: { ingress: allowed(stage.addressOf('a pod of another node')) } });
-      const drops = stage.drops(() => {
-        stage.expectDenied(segment(sport, { ack: true, seq: 1001, ackSeq: 2001 }), 'client');
-        stage.expectDenied(reply(sport, { ack: true, seq: 2001, ackSeq: 1001 }), 'pod');
-        stage.expectDenied(segment(port++, { syn: true }), 'another client');
-      });
-      assert.deepEqual(drops, { policyDefault: 3 });
     });
 
     test('a connection to a ClusterIP is judged by the backend, not by the address of the service', () => {
