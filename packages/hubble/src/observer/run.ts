@@ -206,18 +206,20 @@ export class RunningObserver implements AsyncDisposable {
     while (!this.#isClosed) {
       try {
         this.#drops = await ControlClient.connect(this.#settings.socket);
+        if (this.#isClosed) break;
         this.#report('drops', '');
         await this.#drops.follow<DropEntry>(
           (drop) => this.#add(dropRecord(drop, this.#names, Date.now())),
           'drops.follow',
         );
       } catch (error) {
-        if (this.#isClosed) return;
+        if (this.#isClosed) break;
         this.#report('drops', `dropped packets are not observed: ${messageOf(error)}`);
       }
       this.#drops?.[Symbol.dispose]();
       await this.#pause(retryMs);
     }
+    this.#drops?.[Symbol.dispose]();
   }
 
   async #serve(): Promise<void> {
