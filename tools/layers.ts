@@ -42,6 +42,10 @@ const layers: Readonly<Record<string, Layer>> = {
     ],
   },
   hubble: { imports: ['sys', 'ebpf', 'datapath', 'agent', 'control'] },
+  web: { imports: [] },
+  relay: {
+    imports: ['sys', 'kube', 'objects', 'policy', 'policy-tools', 'control', 'hubble', 'web'],
+  },
   simulate: {
     imports: [
       ...['sys', 'ebpf', 'state', 'objects', 'services', 'vm'],
@@ -53,7 +57,8 @@ const layers: Readonly<Record<string, Layer>> = {
   cli: {
     imports: [
       ...['sys', 'netlink', 'objects', 'services', 'policy', 'policy-tools', 'lab', 'datapath'],
-      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'simulate', 'tune', 'deploy'],
+      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'web'],
+      ...['simulate', 'tune', 'deploy'],
     ],
   },
   demo: { imports: ['sys', 'vm', 'lab', 'agent', 'assets', 'control', 'cli'], tests: ['ebpf'] },
@@ -62,7 +67,8 @@ const layers: Readonly<Record<string, Layer>> = {
     tests: [
       ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'routes', 'kube', 'vm', 'podnet', 'lab'],
       ...['policy', 'datapath'],
-      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'deploy', 'cli', 'demo'],
+      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'web'],
+      ...['deploy', 'cli', 'demo'],
     ],
   },
   tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'tune', 'deploy'] },
