@@ -42,7 +42,7 @@ const layers: Readonly<Record<string, Layer>> = {
     ],
   },
   hubble: { imports: ['sys', 'ebpf', 'datapath', 'agent', 'control'] },
-  web: { imports: [] },
+  web: { imports: ['sys', 'hubble'] },
   relay: {
     imports: ['sys', 'kube', 'objects', 'policy', 'policy-tools', 'control', 'hubble', 'web'],
   },
