@@ -8,6 +8,7 @@ const steps: readonly [string, readonly string[]][] = [
   ['format and lint', ['biome', 'ci', '--colors=off', '--error-on-warnings', '.']],
   ['types', ['tsc', '-p', 'tsconfig.json']],
   ['types of the portable core', ['tsc', '-p', 'tsconfig.core.json']],
+  ['types of the web page', ['node', 'tools/web-types.ts']],
   ['layers', ['node', 'tools/layers.ts']],
   ['generated files', ['node', 'tools/fresh.ts']],
   ['words', ['node', 'tools/wording.ts']],

@@ -71,7 +71,7 @@ const layers: Readonly<Record<string, Layer>> = {
       ...['deploy', 'cli', 'demo'],
     ],
   },
-  tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'tune', 'deploy'] },
+  tools: { imports: ['ebpf', 'kube', 'lab', 'assets', 'control', 'web', 'tune', 'deploy'] },
   bench: {
     imports: [
       'tools',
