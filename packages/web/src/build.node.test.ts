@@ -25,8 +25,9 @@ test('the script and the styles refer to no other place', async () => {
   const found = text.flatMap(
     (name) => decoder.decode(files[name].body).match(/\bhttps?:\/\/[^\s"'`)]+/g) ?? [],
   );
-  // Names of namespaces, and the address of Svelte's messages.
-  const known = /^http:\/\/www\.w3\.org\/|^https:\/\/svelte\.dev\/e\//;
+  // Names of namespaces, the addresses of Svelte's messages, and those in the comments on licences.
+  const known =
+    /^http:\/\/www\.w3\.org\/|^https:\/\/(svelte\.dev\/e\/|github\.com\/sveltejs\/svelte,)/;
   assert.deepEqual(
     found.filter((address) => !known.test(address)),
     [],

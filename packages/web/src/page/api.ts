@@ -45,7 +45,7 @@ interface Answers {
   readonly nodes: NodesAnswer;
 }
 
-/** Where the relay's answers are, relative to the page, so that they are found below any prefix. */
+/** The place of the relay's answers, relative to the page, so that they are found below any prefix. */
 const base = 'api/';
 
 /** Returns the address of a request, relative to the page. */

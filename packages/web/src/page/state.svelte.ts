@@ -17,9 +17,9 @@ import {
 const narrow = matchMedia('(max-width: 720px)');
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
-/** What the page shows, as the views see it. All properties are reactive. */
+/** The state of the page, for the frame and the views. All properties are reactive. */
 export class PageState {
-  /** What the URL says. */
+  /** The content of the URL. */
   route: Route = $state.raw(parseRoute(location.hash));
   /** The relay's introduction; undefined until it arrives. */
   hello: Hello | undefined = $state.raw();
@@ -38,7 +38,7 @@ export class PageState {
   /** The last sentence for readers of the live region. */
   announcement = $state('');
 
-  /** The filter in force. */
+  /** The filter of the URL. */
   readonly filter: string = $derived(this.route.keys.f ?? '');
   readonly window: TimeWindow = $derived(windowOf(this.route));
   readonly isLive: boolean = $derived(this.window.kind === 'live');

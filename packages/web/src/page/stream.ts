@@ -7,7 +7,7 @@ export type Connection =
   | { readonly kind: 'live' }
   | { readonly kind: 'silent'; readonly lastWord: number; readonly nextTry: number };
 
-/** What receives the events of a stream. */
+/** The receivers of the events of a stream. */
 export interface StreamHandlers {
   readonly events: { readonly [Name in keyof StreamEvents]: (event: StreamEvents[Name]) => void };
   readonly connection: (connection: Connection) => void;
