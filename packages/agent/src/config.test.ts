@@ -48,6 +48,7 @@ describe('configuration', () => {
       },
       ...{ networkPolicy: true, policyOpenConnections: 'judge', policyDenyResponse: 'none' },
       dnsServers: [],
+      visibility: false,
       options: { terminateTcp: false },
     });
   });

@@ -9,6 +9,7 @@ export type { NodeDatapath } from './datapath-part.ts';
 export type { AgentEvent } from './events.ts';
 export type * from './features/flows/status.ts';
 export { allFeatures, type FeaturesDatapath } from './features/index.ts';
+export type * from './features/names/status.ts';
 export type * from './features/node-routes/status.ts';
 export { type CniSettings, installCni, removeCni } from './features/pods/install.ts';
 export { findPodLinks, removeNodeRoutes } from './features/pods/removal.ts';

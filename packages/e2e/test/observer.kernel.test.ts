@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { DropReason, Verdict } from '@heddle/hubble/messages';
+import { DropReason, type Flow, Verdict } from '@heddle/hubble/messages';
 import { makeCertificates, writeTlsFiles } from '@heddle/hubble/testing/certificates';
 import { flowsAt } from '@heddle/hubble/testing/client';
 import { askUdp, connectTcp, type LabHost, startBackend } from '@heddle/lab';
@@ -20,6 +20,13 @@ const nodePort = 30_090;
 const emptyPort = 30_091;
 /** The real command of Hubble, if the environment names it. */
 const hubble = process.env.HEDDLE_TEST_HUBBLE;
+
+/** Returns a pod of a StatefulSet with a label. */
+function podOf(app: string, name: string, node: string, addresses: readonly string[]) {
+  const made = pod(name, node, addresses, []);
+  const ownerReferences = [{ kind: 'StatefulSet', name: app, controller: true }];
+  return { ...made, metadata: { ...made.metadata, labels: { app }, ownerReferences } };
+}
 
 describe('heddle observer', () => {
   let agentLab: ManifestLab;
@@ -39,7 +46,9 @@ describe('heddle observer', () => {
         ports: [{ name: 'tcp', port: 80, nodePort }],
       }),
       slice('web', [endpoint(v4)], { ports: [{ name: 'tcp', port: 8080 }] }),
-      pod('web-0', agentLab.node.name, [v4], []),
+      podOf('web', 'web-0', agentLab.node.name, [v4]),
+      // Pods of another node, which no policy needs.
+      podOf('shop', 'shop-0', 'elsewhere', [client.addresses.v4, client.addresses.v6]),
       service('empty', ['10.96.0.10'], {
         type: 'NodePort',
         ports: [{ name: 'udp', port: 80, protocol: 'UDP', nodePort: emptyPort }],
@@ -99,8 +108,7 @@ describe('heddle observer', () => {
       return found.some(({ isReply }) => isReply) ? found : undefined;
     });
     const request = seen.find(({ isReply }) => isReply === false)!;
-    assert.equal(request.source?.labels[0], 'reserved:world');
-    assert.equal(request.destination?.podName, 'web-0');
+    assert.deepEqual(namesOf(request), named);
     assert.equal(request.IP?.destination, agentLab.pod(0).addresses.v4);
     assert.equal(request.destinationService?.name, 'web');
     assert.equal(request.heddle?.frontendPort, nodePort);
@@ -108,6 +116,15 @@ describe('heddle observer', () => {
     const reply = seen.find(({ isReply }) => isReply)!;
     assert.equal(reply.sourceService?.name, 'web');
   });
+
+  const namesOf = ({ source, destination }: Flow) =>
+    [source, destination].map((end) => [
+      ...[end?.podName, end?.labels.join(), end?.workloads[0]?.kind, end?.workloads[0]?.name],
+    ]);
+  const named = ['shop', 'web'].map((app) => [
+    ...[`${app}-0`, `k8s:app=${app},k8s:io.kubernetes.pod.namespace=default`],
+    ...['StatefulSet', app],
+  ]);
 
   /** Sends packets that are dropped, until one of them is a flow, and returns it. */
   const nextDrop = () => {
@@ -133,9 +150,10 @@ describe('heddle observer', () => {
     const known = (wanted: number) => async () =>
       (await flows({ whitelist: [{ sourcePort: [`${wanted}`] }] })).at(-1);
     const flow = await agentLab.until('the flow without an agent', known(port));
-    assert.equal(flow.destination?.podName, 'web-0');
+    assert.deepEqual(namesOf(flow), named);
     await agentLab.start();
-    await agentLab.until('the flow with the next agent', known(exchange()));
+    const next = await agentLab.until('the flow with the next agent', known(exchange()));
+    assert.deepEqual(namesOf(next), named);
     assert.equal((await nextDrop()).dropReasonDesc, DropReason.SERVICE_BACKEND_NOT_FOUND);
   });
 
@@ -144,7 +162,8 @@ describe('heddle observer', () => {
     observer = await launch();
     const port = exchange();
     const wanted = { whitelist: [{ sourcePort: [`${port}`] }] };
-    await agentLab.until('a flow', async () => (await flows(wanted)).at(-1));
+    const flow = await agentLab.until('a flow', async () => (await flows(wanted)).at(-1));
+    assert.deepEqual(namesOf(flow), named);
   };
 
   test('a signal ends it, and a second one serves the same socket', async () => {

@@ -73,5 +73,6 @@ export type {
   ServiceRecord,
   SlicePort,
   SliceRecord,
+  Workload,
 } from './records.ts';
 export { serviceNameLabel } from './schema.ts';

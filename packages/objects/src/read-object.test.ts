@@ -179,6 +179,7 @@ test('a Pod is read into a record of its hostPorts', () => {
       { protocol: 'TCP', containerPort: 2, hostPort: 2, hostIP: '::' },
     ],
     labels: [],
+    workload: undefined,
     namedPorts: [{ name: 'http', protocol: 'TCP', port: 80 }],
     bandwidth: undefined,
     terminating: false,

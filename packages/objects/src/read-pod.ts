@@ -6,10 +6,11 @@ import { compactList, ownText, sharedText } from './memory.ts';
 import type { IgnoredObject, ReadResult } from './object-reader.ts';
 import type { HostPort, NamedPort, PodRecord, Protocol } from './records.ts';
 import type { PodObject } from './schema.ts';
+import { readWorkload } from './workload.ts';
 
 /**
- * Reads a pod of a node with a network of its own into a record of its name, addresses, labels, ports and limits. It
- * has no address yet while its node connects it. Other pods are `ignored`. Throws FieldError.
+ * Reads a pod of a node with a network of its own into a record of its name, addresses, labels, workload, ports and
+ * limits. It has no address yet while its node connects it. Other pods are `ignored`. Throws FieldError.
  */
 export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRecord> {
   const namespace = sharedText(metadata.namespace ?? 'default');
@@ -35,6 +36,7 @@ export function readPod({ metadata, spec, status }: PodObject): ReadResult<PodRe
     addresses,
     hostPorts,
     labels: readLabels(metadata.labels),
+    workload: readWorkload(metadata),
     namedPorts,
     bandwidth,
     terminating: typeof metadata.deletionTimestamp === 'string',

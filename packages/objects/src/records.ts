@@ -163,6 +163,13 @@ export interface Bandwidth {
   readonly ingress: number | undefined;
 }
 
+/** The object that people know pods by, e.g. their Deployment. */
+export interface Workload {
+  /** `Deployment`, `StatefulSet`, `DaemonSet`, `CronJob`, `Job`, or the kind of another controller. */
+  readonly kind: string;
+  readonly name: string;
+}
+
 /** A pod of a node with a network of its own. */
 export interface PodRecord extends ObjectRef {
   readonly kind: 'pod';
@@ -176,6 +183,8 @@ export interface PodRecord extends ObjectRef {
   /** May be empty: traces and dumps show the names and addresses of pods without hostPorts too. */
   readonly hostPorts: readonly HostPort[];
   readonly labels: Labels;
+  /** Undefined for a pod without a controller. Pods of one workload mostly share the object. */
+  readonly workload: Workload | undefined;
   /** Mostly one list for all pods with the same named ports. */
   readonly namedPorts: readonly NamedPort[];
   /** Undefined without limits. */

@@ -188,7 +188,11 @@ const containers = {
 };
 
 export const podSchema = struct({
-  metadata: struct({ ...labelled.entries, uid: v.nullish(text) }),
+  metadata: struct({
+    ...labelled.entries,
+    uid: v.nullish(text),
+    ownerReferences: list(struct({ kind: text, name: text, controller: flag })),
+  }),
   spec: struct({
     nodeName: v.nullish(text, ''),
     hostNetwork: flag,

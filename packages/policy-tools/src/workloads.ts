@@ -145,6 +145,6 @@ export function podOfTemplate(template: TemplateRecord, number: number): PodReco
   return {
     ...{ kind: 'pod', namespace, name, uid: '', createdMs: Number.POSITIVE_INFINITY },
     ...{ nodeName: '', addresses: [placeholderAddress(number)], hostPorts: [], labels, namedPorts },
-    ...{ bandwidth: undefined, terminating: false, problems: [] },
+    ...{ workload: undefined, bandwidth: undefined, terminating: false, problems: [] },
   };
 }

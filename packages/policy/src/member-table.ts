@@ -97,7 +97,7 @@ export class MemberTable {
         ...{ kind: 'pod', namespace, name, createdMs, nodeName, uid: '' },
         addresses: this.#owners.valuesOf(entry).map((value) => addressPrefix(value).split('/')[0]!),
         ...{ labels: group.labels, namedPorts: group.ports, hostPorts: [], bandwidth: undefined },
-        ...{ terminating: false, problems: [] },
+        ...{ workload: undefined, terminating: false, problems: [] },
       };
     }
   }

@@ -3,6 +3,7 @@ import { bandwidthFeature } from './bandwidth/bandwidth.ts';
 import type { BandwidthDatapath } from './bandwidth/datapath.ts';
 import type { FlowsDatapath } from './flows/datapath.ts';
 import { flowsFeature } from './flows/flows.ts';
+import { namesFeature } from './names/names.ts';
 import type { NodeRoutesDatapath } from './node-routes/datapath.ts';
 import { nodeRoutesFeature } from './node-routes/node-routes.ts';
 import type { NodeRoutesStatus } from './node-routes/status.ts';
@@ -38,4 +39,5 @@ export const allFeatures: readonly FeatureDefinition<FeaturesDatapath>[] = [
   policyFeature,
   podsFeature,
   bandwidthFeature,
+  namesFeature,
 ];

@@ -303,6 +303,11 @@ export const settings = {
     check: checkNameServer,
     remedy: nameServerRemedy,
   }),
+  visibility: yesNo({
+    about: 'know the names of all pods of the cluster, so that flows have those of both ends',
+    more: 'The agent then watches all pods, some 450 bytes of memory each. Without it, flows have the names of this node’s pods, and of others that policies need.',
+    flag: '--visibility',
+  }),
   cni: group('The CNI plug-in, with `network`.', {
     binDir: text({
       about: 'directory in which the container runtime looks for plug-ins',

@@ -30,10 +30,12 @@ export interface Demand {
   beforeFirst(): void;
 }
 
-/** Returns the watch of the pods of a node, but for those of finished jobs, which may remain by the thousand. */
+/** Selects pods but for those of finished jobs, which may remain by the thousand. */
+export const unfinished = 'status.phase!=Succeeded,status.phase!=Failed';
+
+/** Returns the watch of the pods of a node. */
 export function runningPods(node: string): Watch {
-  const fieldSelector = `spec.nodeName=${node},status.phase!=Succeeded,status.phase!=Failed`;
-  return { kind: podKind, fieldSelector };
+  return { kind: podKind, fieldSelector: `spec.nodeName=${node},${unfinished}` };
 }
 
 /** Returns a text that is the same for equal watches only. */

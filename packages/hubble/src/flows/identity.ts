@@ -30,3 +30,35 @@ export function identityOf(labels: readonly string[]): number {
     .digest();
   return first + (digest.readUInt32BE(0) % count);
 }
+
+/** Prefixes of labels that say nothing about what a pod is, as Hubble's other source leaves them out, too. */
+const irrelevant = [
+  'io.kubernetes',
+  'kubernetes.io',
+  'statefulset.kubernetes.io/pod-name',
+  'apps.kubernetes.io/pod-index',
+  'batch.kubernetes.io/job-completion-index',
+  'batch.kubernetes.io/controller-uid',
+  'k8s.io',
+  'pod-template-generation',
+  'pod-template-hash',
+  'controller-revision-hash',
+  'annotation.',
+  'controller-uid',
+  'etcd_node',
+];
+const beta = 'beta.kubernetes.io';
+
+/**
+ * Returns the labels by which clients of Hubble know a pod, sorted: those that its replicas share, and that of its namespace.
+ * `labels` are keys and values in turn.
+ */
+export function identityLabels(namespace: string, labels: readonly string[]): string[] {
+  const relevant: string[] = [`k8s:io.kubernetes.pod.namespace=${namespace}`];
+  for (let i = 0; i + 1 < labels.length; i += 2) {
+    const key = labels[i]!;
+    if (key.includes(beta) || irrelevant.some((prefix) => key.startsWith(prefix))) continue;
+    relevant.push(`k8s:${key}=${labels[i + 1]!}`);
+  }
+  return relevant.sort();
+}

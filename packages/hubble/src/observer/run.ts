@@ -12,7 +12,8 @@ import { Peer } from '../generated/peer/peer_pb.js';
 import { FlowMetrics } from '../metrics/metrics.ts';
 import { HealthState, observerHealthName } from '../server/health.ts';
 import { type Listen, RpcServer } from '../server/server.ts';
-import { AgentNames, readNameLists } from '../sources/agent-names.ts';
+import { AgentNames } from '../sources/agent-names.ts';
+import { NameFeed, readInterfaces } from '../sources/name-feed.ts';
 import { connectionRecords, dropRecord, passRecords } from '../sources/records.ts';
 import { ConnectionSweep } from '../sources/sweep.ts';
 import { NodeTables } from '../sources/tables.ts';
@@ -54,6 +55,7 @@ const replacedMs = 10_000;
 export class RunningObserver implements AsyncDisposable {
   readonly #settings: ObserverSettings;
   readonly #names: AgentNames;
+  readonly #nameFeed = new NameFeed();
   readonly #observer: FlowObserver;
   readonly #health = new HealthState([observerHealthName, Observer.typeName]);
   readonly #metrics: FlowMetrics;
@@ -72,17 +74,20 @@ export class RunningObserver implements AsyncDisposable {
 
   private constructor(settings: ObserverSettings, nodeName: string) {
     this.#settings = settings;
-    this.#names = new AgentNames(settings.cluster);
+    this.#names = new AgentNames(settings.cluster, nodeName);
     this.#metrics = new FlowMetrics(settings.metrics);
     const { address, cluster, listen } = settings;
     const hasTls = listen.some((each) => 'host' in each && each.tls !== undefined);
     this.#peerSettings = { address, cluster, hasTls };
     this.#nodeName = nodeName;
+    const names = this.#names;
     this.#observer = new FlowObserver({
       node: {
         name: peerName(nodeName, cluster),
-        labels: [],
-        interfaceName: (index) => this.#names.interfaceName(index),
+        get labels() {
+          return names.nodeLabels;
+        },
+        interfaceName: (index) => names.interfaceName(index),
       },
       ...{ version: settings.version, address },
       tlsServerName: hasTls ? serverName(nodeName, cluster) : undefined,
@@ -105,7 +110,7 @@ export class RunningObserver implements AsyncDisposable {
     const { node } = (await agent.request('status')) as AgentStatus;
     const observer = new RunningObserver(settings, node);
     try {
-      observer.#setNames(await readNameLists(agent));
+      await observer.#readNames(agent);
       // Connections that are there already may be old; those after this sweep are new.
       observer.#sweepOnce();
       await observer.#serve();
@@ -185,20 +190,26 @@ export class RunningObserver implements AsyncDisposable {
   async #refreshNames(): Promise<void> {
     try {
       using agent = await ControlClient.connect(this.#settings.socket);
-      this.#setNames(await readNameLists(agent));
+      await this.#readNames(agent);
       this.#report('names', '');
     } catch (error) {
       this.#report('names', `names stay as they are: ${messageOf(error)}`);
     }
   }
 
-  #setNames(lists: Awaited<ReturnType<typeof readNameLists>>): void {
+  /** Reads what has changed since the last call. Throws Failure. */
+  async #readNames(agent: ControlClient): Promise<void> {
+    const interfaces = await readInterfaces(agent);
     const own = Object.values(networkInterfaces()).flatMap((addresses) =>
       (addresses ?? []).map(({ address }) => address),
     );
-    this.#names.set(lists, own);
+    this.#names.setNode(own, interfaces);
+    const changes = await this.#nameFeed.read(agent);
+    // An agent that has just started has not read the objects yet.
+    if (!changes) return;
+    this.#names.apply(changes);
     if (this.#peerSettings.address === '') return;
-    this.#peers.set(peersOf(this.#nodeName, lists.nodes, this.#peerSettings));
+    this.#peers.set(peersOf(this.#nodeName, [...this.#names.nodes], this.#peerSettings));
   }
 
   /** Follows dropped packets until the observer is closed; it connects again when the agent returns. */

@@ -1,41 +1,38 @@
 import { create } from '@bufbuild/protobuf';
-import type { AttachmentEntry, NodeEntry, PodEntry, ServiceEntry } from '@heddle/agent';
-import type { ControlSource } from '@heddle/control';
+import type { NameEntry, NodeName, PodName, RemovedName, ServiceName } from '@heddle/agent';
 import { protocolNumber } from '@heddle/datapath';
-import { type Cidr, cidrContains, type IpBytes, isIpv4, parseCidr, parseIp } from '@heddle/sys';
-import { identityOf, reservedIdentity } from '../flows/identity.ts';
+import { type Cidr, cidrContains, type IpBytes, isIpv4, parseCidr } from '@heddle/sys';
+import { reservedIdentity } from '../flows/identity.ts';
 import { type Party, party } from '../flows/record.ts';
 import { type Service, ServiceSchema } from '../generated/flow/flow_pb.js';
+import { addressKey, addressKeyOf } from './address-key.ts';
+import { PodParties } from './pod-parties.ts';
 import type { NodeNames } from './records.ts';
 
-/** The answers of the agent that names come from. */
-export interface NameLists {
-  readonly pods: readonly PodEntry[];
-  readonly attachments: readonly Pick<AttachmentEntry, 'interface' | 'ifindex'>[];
-  readonly services: readonly Pick<ServiceEntry, 'namespace' | 'name' | 'protocol' | 'frontends'>[];
-  readonly nodes: readonly Pick<NodeEntry, 'name' | 'addresses' | 'ranges'>[];
+/** Changes of names, the oldest first. */
+export interface NameBatch {
+  /** True if what is not in the batch does not exist. */
+  readonly isFull: boolean;
+  readonly items: readonly (NameEntry | RemovedName)[];
 }
 
-/** Reads the lists from an agent or a dump. Throws Failure. */
-export async function readNameLists(agent: ControlSource): Promise<NameLists> {
-  const list = async <T>(method: string): Promise<T[]> => {
-    const items: T[] = [];
-    for await (const item of agent.items<T>(method)) items.push(item);
-    return items;
-  };
-  return {
-    pods: await list<PodEntry>('pod.list'),
-    attachments: await list<AttachmentEntry>('attachment.list'),
-    services: await list<ServiceEntry>('service.list'),
-    nodes: await list<NodeEntry>('node.list'),
-  };
-}
-
-const unknownEnds = {
+const reserved = {
   world: party({ identity: reservedIdentity.world, labels: ['reserved:world'] }),
   unmanaged: party({ identity: reservedIdentity.unmanaged, labels: ['reserved:unmanaged'] }),
   host: party({ identity: reservedIdentity.host, labels: ['reserved:host'] }),
+  hostOfApiServer: party({
+    identity: reservedIdentity.host,
+    labels: ['reserved:host', 'reserved:kube-apiserver'],
+  }),
   remoteNode: party({ identity: reservedIdentity.remoteNode, labels: ['reserved:remote-node'] }),
+  remoteApiServer: party({
+    identity: reservedIdentity.kubeApiserver,
+    labels: ['reserved:kube-apiserver', 'reserved:remote-node'],
+  }),
+  apiServer: party({
+    identity: reservedIdentity.kubeApiserver,
+    labels: ['reserved:kube-apiserver'],
+  }),
 };
 
 /** An address, resolved. */
@@ -47,64 +44,63 @@ interface End {
 /** The most addresses that are kept resolved. */
 const knownMax = 65_536;
 
-/**
- * The names of addresses as an agent knows them: its pods, services and nodes. Labels of pods and the names
- * of other nodes' pods are not among the agent's answers yet: a pod has the label of its namespace, and an
- * address of another node's range is `reserved:unmanaged`.
- */
+/** The names of addresses as an agent knows them: pods, services, nodes and API servers. */
 export class AgentNames implements NodeNames {
-  readonly #cluster: string;
-  #pods = new Map<string, Party>();
-  #ends: ReadonlyMap<string, Party> = new Map();
+  readonly #ownNode: string;
+  readonly #pods: PodParties;
+  readonly #nodes = new Map<string, NodeName>();
+  readonly #services = new Map<string, ServiceName>();
+  #servers: ReadonlySet<string> = new Set();
+  /** The addresses of this node. */
+  #own: ReadonlySet<string> = new Set();
+  #remote: ReadonlySet<string> = new Set();
   #ranges: readonly Cidr[] = [];
-  #services: ReadonlyMap<string, Service> = new Map();
+  #frontends: ReadonlyMap<string, Service> = new Map();
   #interfaces: ReadonlyMap<number, string> = new Map();
   readonly #known = new Map<string | number, End>();
 
-  constructor(cluster: string) {
-    this.#cluster = cluster;
+  /** `ownNode` is the name of the observer's node. */
+  constructor(cluster: string, ownNode: string) {
+    this.#ownNode = ownNode;
+    this.#pods = new PodParties(cluster);
   }
 
-  /** Replaces what is known. `ownAddresses` are those of this node. */
-  set({ pods, attachments, services, nodes }: NameLists, ownAddresses: readonly string[]): void {
-    this.#known.clear();
-    const ends = new Map<string, Party>();
-    for (const { addresses } of nodes) {
-      for (const address of addresses) ends.set(keyOfText(address), unknownEnds.remoteNode);
+  /** The nodes of the cluster, this one included. */
+  get nodes(): Iterable<NodeName> {
+    return this.#nodes.values();
+  }
+
+  /** The labels of this node in the form KEY=VALUE. */
+  get nodeLabels(): readonly string[] {
+    const { labels = [] } = this.#nodes.get(this.#ownNode) ?? {};
+    return labels.flatMap((key, i) => (i % 2 === 0 ? `${key}=${labels[i + 1]}` : []));
+  }
+
+  /** Takes changes of names. */
+  apply({ isFull, items }: NameBatch): void {
+    if (items.length === 0 && !isFull) return;
+    if (isFull) {
+      this.#pods.begin();
+      this.#nodes.clear();
+      this.#services.clear();
+      this.#servers = new Set();
     }
-    for (const address of ownAddresses) ends.set(keyOfText(address), unknownEnds.host);
-    this.#ends = ends;
-    this.#ranges = nodes.flatMap(({ ranges }) => ranges.flatMap((text) => parseCidr(text) ?? []));
-    this.#pods = new Map(
-      pods.flatMap(({ namespace, name, addresses }) => {
-        const own = this.#podParty(namespace, name, addresses);
-        return addresses.map((address) => [keyOfText(address), own] as const);
-      }),
-    );
-    this.#services = new Map(
-      services.flatMap(({ namespace, name, protocol, frontends }) => {
-        const service = create(ServiceSchema, { namespace, name });
-        const number = protocolNumber(protocol) ?? 0;
-        return frontends.map(
-          ({ address, port }) => [serviceKey(keyOfText(address), port, number), service] as const,
-        );
-      }),
-    );
-    this.#interfaces = new Map(
-      attachments.map(({ ifindex, interface: name }) => [ifindex, name] as const),
-    );
+    const kinds = new Set(items.map(({ kind }) => kind));
+    for (const item of items) this.#take(item);
+    if (isFull) this.#pods.end();
+    if (isFull || kinds.has('node')) this.#renewNodes();
+    if (isFull || kinds.has('service')) this.#renewFrontends();
+    this.#known.clear();
   }
 
-  /** Returns the party of a pod; one that has not changed keeps its object. */
-  #podParty(namespace: string, name: string, addresses: readonly string[]): Party {
-    const known = addresses.map((address) => this.#pods.get(keyOfText(address))).find(Boolean);
-    const endpoint = known?.endpoint;
-    if (known && endpoint?.namespace === namespace && endpoint.podName === name) return known;
-    const labels = [`k8s:io.kubernetes.pod.namespace=${namespace}`];
-    return party({
-      ...{ namespace, podName: name, labels, clusterName: this.#cluster },
-      identity: identityOf(labels),
-    });
+  /** Replaces the addresses of this node and the names of its interfaces by their indexes. */
+  setNode(addresses: readonly string[], interfaces: ReadonlyMap<number, string>): void {
+    this.#interfaces = interfaces;
+    const own = new Set(addresses.map(addressKeyOf));
+    if (own.size === this.#own.size && [...own].every((key) => this.#own.has(key))) return;
+    this.#own = own;
+    this.#renewFrontends();
+    this.#known.clear();
   }
 
   party(address: IpBytes): Party {
@@ -115,32 +111,84 @@ export class AgentNames implements NodeNames {
     return this.#end(address).isLocalPod;
   }
 
+  service(address: IpBytes, port: number, protocol: number): Service | undefined {
+    return this.#frontends.get(frontendKey(addressKey(address), port, protocol));
+  }
+
+  interfaceName(index: number): string {
+    return this.#interfaces.get(index) ?? '';
+  }
+
+  #take(item: NameEntry | RemovedName): void {
+    const key = `${item.namespace}/${item.name}`;
+    const isRemoved = 'isRemoved' in item;
+    switch (item.kind) {
+      case 'pod':
+        if (isRemoved) this.#pods.remove(key);
+        else this.#pods.set(key, item as PodName);
+        return;
+      case 'node':
+        if (isRemoved) this.#nodes.delete(item.name);
+        else this.#nodes.set(item.name, item as NodeName);
+        return;
+      case 'service':
+        if (isRemoved) this.#services.delete(key);
+        else this.#services.set(key, item as ServiceName);
+        return;
+      case 'apiServer':
+        this.#servers = new Set(isRemoved ? [] : item.addresses.map(addressKeyOf));
+    }
+  }
+
+  #renewNodes(): void {
+    const others = [...this.#nodes.values()].filter(({ name }) => name !== this.#ownNode);
+    this.#remote = new Set(others.flatMap(({ addresses }) => addresses.map(addressKeyOf)));
+    this.#ranges = [...this.#nodes.values()].flatMap(({ ranges }) =>
+      ranges.flatMap((text) => parseCidr(text) ?? []),
+    );
+  }
+
+  /** NodePorts are at each address of the node; a port of a service's own address comes first. */
+  #renewFrontends(): void {
+    const frontends = new Map<string, Service>();
+    for (const { namespace, name, addresses, ports } of this.#services.values()) {
+      const service = create(ServiceSchema, { namespace, name });
+      const keys = addresses.map(addressKeyOf);
+      for (const { protocol, port, nodePort } of ports) {
+        const number = protocolNumber(protocol) ?? 0;
+        for (const key of keys) frontends.set(frontendKey(key, port, number), service);
+        if (nodePort === 0) continue;
+        for (const key of this.#own) {
+          const place = frontendKey(key, nodePort, number);
+          if (!frontends.has(place)) frontends.set(place, service);
+        }
+      }
+    }
+    this.#frontends = frontends;
+  }
+
   /** Most packets are of few addresses, so what is found out about one is kept until names change. */
   #end(address: IpBytes): End {
-    const key = isIpv4(address) ? ipv4Number(address) : keyOf(address);
+    const key = isIpv4(address) ? ipv4Number(address) : addressKey(address);
     const known = this.#known.get(key);
     if (known) return known;
-    const text = keyOf(address);
-    const pod = this.#pods.get(text);
-    const end = { party: pod ?? this.#otherParty(text, address), isLocalPod: pod !== undefined };
+    const text = addressKey(address);
+    const pod = this.#pods.at(text);
+    const end = pod
+      ? { party: pod.party, isLocalPod: pod.node === this.#ownNode }
+      : { party: this.#otherParty(text, address), isLocalPod: false };
     if (this.#known.size >= knownMax) this.#known.clear();
     this.#known.set(key, end);
     return end;
   }
 
   #otherParty(key: string, address: IpBytes): Party {
-    const known = this.#ends.get(key);
-    if (known) return known;
+    const isServer = this.#servers.has(key);
+    if (this.#own.has(key)) return isServer ? reserved.hostOfApiServer : reserved.host;
+    if (this.#remote.has(key)) return isServer ? reserved.remoteApiServer : reserved.remoteNode;
+    if (isServer) return reserved.apiServer;
     const isPods = this.#ranges.some((range) => cidrContains(range, address));
-    return isPods ? unknownEnds.unmanaged : unknownEnds.world;
-  }
-
-  service(address: IpBytes, port: number, protocol: number): Service | undefined {
-    return this.#services.get(serviceKey(keyOf(address), port, protocol));
-  }
-
-  interfaceName(index: number): string {
-    return this.#interfaces.get(index) ?? '';
+    return isPods ? reserved.unmanaged : reserved.world;
   }
 }
 
@@ -149,16 +197,6 @@ function ipv4Number(address: IpBytes): number {
   return (address[12]! << 24) | (address[13]! << 16) | (address[14]! << 8) | address[15]!;
 }
 
-/** Returns the 16 bytes as a text of as many characters. */
-function keyOf(address: IpBytes): string {
-  return Buffer.from(address.buffer, address.byteOffset, 16).toString('latin1');
-}
-
-function keyOfText(address: string): string {
-  const bytes = parseIp(address);
-  return bytes ? keyOf(bytes) : '';
-}
-
-function serviceKey(address: string, port: number, protocol: number): string {
+function frontendKey(address: string, port: number, protocol: number): string {
   return `${address} ${port} ${protocol}`;
 }

@@ -5,23 +5,29 @@ import { formatIp, parseIp } from '@heddle/sys';
 import { flowRecord } from '../../testing/flows.ts';
 import type { FlowRecord } from '../flows/record.ts';
 import { TraceObservationPoint, TraceReason, TrafficDirection } from '../generated/flow/flow_pb.js';
-import { AgentNames, type NameLists } from './agent-names.ts';
+import { AgentNames } from './agent-names.ts';
 import { connectionRecords, dropRecord, passRecords } from './records.ts';
 import { type ConnectionChange, ConnectionSweep } from './sweep.ts';
 
-const lists: NameLists = {
-  pods: [{ namespace: 'shop', name: 'cart-1', addresses: ['10.244.1.5', 'fd00:1::5'] }],
-  attachments: [{ interface: 'hd12', ifindex: 7 }],
-  services: [
+const names = new AgentNames('default', 'n1');
+names.apply({
+  isFull: true,
+  items: [
     {
-      ...{ namespace: 'shop', name: 'cart', protocol: 'TCP' },
-      frontends: [{ kind: 'NodePort', address: '192.0.2.1', port: 30080 }],
+      ...{ kind: 'pod', namespace: 'shop', name: 'cart-1', node: 'n1', labels: [] },
+      addresses: ['10.244.1.5', 'fd00:1::5'],
+    },
+    {
+      ...{ kind: 'service', namespace: 'shop', name: 'cart', addresses: ['10.96.0.7'] },
+      ports: [{ protocol: 'TCP', port: 80, nodePort: 30080 }],
+    },
+    {
+      ...{ kind: 'node', namespace: '', name: 'n2', labels: [] },
+      ...{ addresses: ['192.0.2.2'], ranges: ['10.244.2.0/24'] },
     },
   ],
-  nodes: [{ name: 'n2', addresses: ['192.0.2.2'], ranges: ['10.244.2.0/24'] }],
-};
-const names = new AgentNames('default');
-names.set(lists, ['192.0.2.1']);
+});
+names.setNode(['192.0.2.1'], new Map([[7, 'hd12']]));
 
 function entry(state: number, properties: Partial<CtEntry> = {}, tick = 1): CtEntry {
   return {
@@ -211,23 +217,6 @@ test('a drop has its reason, its direction by the policy, and the names of its e
   assert.equal(dropRecord({ ...drop, protocol: 'protocol 47' }, names, 0).protocol, 47);
   const ttl = { ...drop, reason: 'the TTL or hop limit is exceeded' };
   assert.equal(dropRecord(ttl, names, 0).dropReason, 196);
-});
-
-test('addresses belong to pods, nodes or the world, and a pod keeps its object', () => {
-  const labels = (address: string) => names.party(parseIp(address)!).endpoint.labels[0];
-  assert.equal(labels('192.0.2.1'), 'reserved:host');
-  assert.equal(labels('192.0.2.2'), 'reserved:remote-node');
-  assert.equal(labels('10.244.2.77'), 'reserved:unmanaged');
-  assert.equal(labels('8.8.8.8'), 'reserved:world');
-  const own = new AgentNames('berlin');
-  own.set(lists, []);
-  const before = own.party(parseIp('10.244.1.5')!);
-  assert.equal(before, own.party(parseIp('fd00:1::5')!));
-  own.set(lists, []);
-  assert.equal(own.party(parseIp('10.244.1.5')!), before);
-  own.set({ ...lists, pods: [{ ...lists.pods[0]!, name: 'cart-2' }] }, []);
-  assert.equal(own.party(parseIp('10.244.1.5')!).endpoint.podName, 'cart-2');
-  assert.equal(before.endpoint.clusterName, 'berlin');
 });
 
 test('a burst is passed on up to a limit, and what is beyond is counted', () => {

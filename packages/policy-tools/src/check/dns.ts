@@ -33,7 +33,7 @@ const usualServer: PodRecord = {
     { name: 'dns', protocol: 'UDP', port: dnsPort },
     { name: 'dns-tcp', protocol: 'TCP', port: dnsPort },
   ],
-  ...{ bandwidth: undefined, terminating: false, problems: [] },
+  ...{ workload: undefined, bandwidth: undefined, terminating: false, problems: [] },
 };
 
 /** Returns a warning if pods that a policy selects can't send DNS requests to the cluster's servers. */

@@ -14,7 +14,7 @@ const pod = (name: string, more: Partial<PodRecord> = {}): ObjectChange => {
   const object: PodRecord = {
     ...{ kind: 'pod', namespace: 'default', name, uid: '', createdMs: 0, nodeName: 'n1' },
     ...{ addresses: ['10.7.0.2'], hostPorts: [], terminating: false, problems: [] },
-    ...{ labels: [], namedPorts: [] },
+    ...{ labels: [], workload: undefined, namedPorts: [] },
     bandwidth: { egress: 1_000_000, ingress: undefined },
     ...more,
   };

@@ -332,7 +332,7 @@ function sumOf({ egress, ingress }: { readonly egress: bigint; readonly ingress:
 function unlabelled({ namespace, name, uid }: AttachedPod, nodeName: string): PodRecord {
   return {
     ...{ kind: 'pod', namespace, name, uid, nodeName, createdMs: 0, addresses: [] },
-    ...{ hostPorts: [], labels: [], namedPorts: [], bandwidth: undefined },
+    ...{ hostPorts: [], labels: [], workload: undefined, namedPorts: [], bandwidth: undefined },
     ...{ terminating: false, problems: [] },
   };
 }

@@ -8,10 +8,7 @@ import {
   sliceKind,
 } from '@heddle/objects';
 import type { PodDemand } from '@heddle/policy';
-import { runningPods, type Watch } from '../../source/watches.ts';
-
-/** Completed pods are no peers. */
-const running = 'status.phase!=Succeeded,status.phase!=Failed';
+import { runningPods, unfinished, type Watch } from '../../source/watches.ts';
 
 /** Returns the objects that network policies need: of other nodes' pods only those that may be peers. */
 export function policyWatches(
@@ -21,9 +18,9 @@ export function policyWatches(
 ): readonly Watch[] {
   const peers: readonly Watch[] =
     demand === 'all'
-      ? [{ kind: podKind, fieldSelector: running }]
+      ? [{ kind: podKind, fieldSelector: unfinished }]
       : Array.from(demand, (namespace) => ({
-          ...{ kind: podKind, namespace, fieldSelector: running },
+          ...{ kind: podKind, namespace, fieldSelector: unfinished },
         }));
   return [
     { kind: networkPolicyKind },
