@@ -47,7 +47,10 @@ test('a pod that is held for 18 s is disconnected, and the runtime is asked to t
   node.host.held.set('10.7.0.2', undefined);
   const { isSuccess, output } = await node.call('ADD', pod);
   assert.deepEqual([isSuccess, output.code], [false, 11]);
-  assert.match(output.msg, /the API server has not reported the Pod in time/);
+  assert.match(
+    output.msg,
+    /the API server has not reported the Pod \S+\/\S+ with the UID \S+ in time/,
+  );
   await eventually('the interface is gone', () => node.attachments.length === 0);
   assert.equal(node.host.held.size, 0);
 });

@@ -22,7 +22,7 @@ import { Disposal, type Platform, SysError } from '@heddle/sys';
 import type { EventLog } from '../../events.ts';
 import type { FeatureHost } from '../../feature.ts';
 import { type Attachment, Attachments, attachmentOf } from './attachments.ts';
-import type { AttachmentKey, CniCall } from './cni/call.ts';
+import type { AttachmentKey, CniCall, PodNames } from './cni/call.ts';
 import { CniError } from './cni/errors.ts';
 import type { AddedPod } from './cni/result.ts';
 import type { CniHandler } from './cni/verbs.ts';
@@ -169,11 +169,13 @@ export class PodNetwork implements CniHandler, Disposable {
     return first === undefined ? undefined : this.#options.host.holdPod(first, done);
   }
 
-  giveUp(key: AttachmentKey): CniError {
-    const attachment = this.#attachments.find(key);
+  giveUp(call: AttachmentKey & PodNames): CniError {
+    const attachment = this.#attachments.find(call);
     if (attachment) this.disconnect(attachment, 'its network policies are not known');
-    const reason = attachment?.record.pod
-      ? 'the API server has not reported the Pod in time, so its network policies are not known'
+    const { pod, podUid } = call;
+    const name = pod && `${pod.namespace}/${pod.name}${podUid ? ` with the UID ${podUid}` : ''}`;
+    const reason = name
+      ? `the API server has not reported the Pod ${name} in time, so its network policies are not known`
       : 'CNI_ARGS names no Pod, so its network policies are not known (networkPolicy: false needs none)';
     return new CniError('tryAgain', `connect pod: ${reason}`);
   }

@@ -118,7 +118,7 @@ class CniSession implements Session {
     this.#client.wait();
     const timer = this.#platform.setTimer(holdMs, () => {
       hold[Symbol.dispose]();
-      end(failedAnswer(this.#message(), answered, this.#handler.giveUp(added.key)));
+      end(failedAnswer(this.#message(), answered, this.#handler.giveUp(added.call)));
     });
     this.#held = {
       [Symbol.dispose]() {

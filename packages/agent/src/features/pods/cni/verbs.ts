@@ -2,6 +2,7 @@ import type { NetworkNamespace } from '@heddle/netlink';
 import {
   type AttachmentKey,
   type CniCall,
+  type PodNames,
   parseCall,
   readValidAttachments,
   versionOf,
@@ -26,7 +27,7 @@ export interface CniHandler {
    */
   hold(pod: AddedPod, done: () => void): Disposable | undefined;
   /** Returns the error of a pod that may not start, and disconnects it. */
-  giveUp(key: AttachmentKey): CniError;
+  giveUp(call: AttachmentKey & PodNames): CniError;
   /** Forgets a pod. An unknown one is fine. */
   remove(key: AttachmentKey): void;
   /** Checks that a pod is connected as ADD has left it. */
@@ -52,7 +53,7 @@ export interface Answered {
   readonly subject: string;
   readonly error: CniError | undefined;
   /** The pod that ADD has connected. */
-  readonly added?: { readonly pod: AddedPod; readonly key: AttachmentKey };
+  readonly added?: { readonly pod: AddedPod; readonly call: AttachmentKey & PodNames };
 }
 
 /** Answers a call, with the network namespace that came with it. Never throws. */
@@ -71,7 +72,7 @@ export function answerCall(
     if (verb === 'ADD') {
       const pod = add(call as AddCall, namespace, handler);
       const bytes = encodeAnswer(true, addResult(call.version, pod));
-      return { bytes, verb, subject, error: undefined, added: { pod, key: call as AddCall } };
+      return { bytes, verb, subject, error: undefined, added: { pod, call: call as AddCall } };
     }
     const output = run(call, verb, namespace, handler);
     return { bytes: encodeAnswer(true, output), verb, subject, error: undefined };
