@@ -23,18 +23,23 @@ const volatile struct crc32c_powers crc32c_powers = {};
 const volatile struct pod_config pod_config = {};
 
 /*
- * Forwards a packet that no network policy is about and that nothing translates, where that is
- * known at once. Returns NEXT if it needs the complete lookups.
+ * Forwards a packet that nothing translates, where it is known at once that no network policy is
+ * about it, or that the policies allow it. Returns NEXT if it needs the complete lookups.
  */
 INLINE int forward_at_once(context *ctx, struct pkt_ctx *pkt)
 {
 	struct packet *packet = &pkt->packet;
-	int outcome;
 
-	if (packet->policed || !is_plain(packet))
-		return NEXT;
-	outcome = deliver_to_pod(ctx, packet);
-	return outcome == NEXT && !packet->policed ? forward_plain(ctx, pkt) : outcome;
+	if (!packet->policed) {
+		int outcome;
+
+		if (!is_plain(packet))
+			return NEXT;
+		outcome = deliver_to_pod(ctx, packet);
+		if (outcome != NEXT)
+			return outcome;
+	}
+	return forward_like_recent(ctx, pkt);
 }
 
 /*

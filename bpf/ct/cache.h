@@ -91,28 +91,17 @@ GLOBAL int flow_cache_insert(context *ctx, const struct packet *packet, __u32 re
 #define PLAIN_ROUTE 1
 
 /*
- * Finds the route of a packet that nothing translates, like a recent one. Returns whether there is
- * one. The cache does not have the packet's tuple; the key of the hash prevents that a pod finds
- * tuples that share an entry.
+ * Returns the cache entry for a packet whose tuple hashes to its tag, if it is valid now; else 0.
  */
-GLOBAL int plain_route_lookup(context *ctx, const struct packet *packet, struct route *route)
+INLINE struct flow_cache_entry *flow_cache_find(context *ctx, const struct packet *packet)
 {
-	struct flow_cache_entry *cached;
-	__u32 hash;
+	__u32 hash = flow_cache_hash(&packet->tuple);
+	struct flow_cache_entry *cached = flow_cache_slot(hash);
 
-	if (!packet || !route || packet->fragment || starts_connection(packet))
-		return 0;
-	hash = flow_cache_hash(&packet->tuple);
-	cached = flow_cache_slot(hash);
-	if (!cached || cached->reference != PLAIN_ROUTE ||
-	    cached->tag != flow_cache_tag(ctx, hash) || cached->epoch != flow_cache_epoch() ||
-	    segment_length(ctx, packet) > cached->mtu)
-		return 0;
-	route->ifindex = cached->ifindex;
-	__builtin_memcpy(route->dmac, cached->dmac, ETH_ALEN);
-	__builtin_memcpy(route->smac, cached->smac, ETH_ALEN);
-	route->result = BPF_FIB_LKUP_RET_SUCCESS;
-	return 1;
+	return cached && cached->tag == flow_cache_tag(ctx, hash) &&
+			       cached->epoch == flow_cache_epoch() ?
+		       cached :
+		       0;
 }
 
 /*
@@ -125,14 +114,12 @@ GLOBAL __u32 flow_cache_lookup(context *ctx, const struct packet *packet, struct
 {
 	struct flow_cache_entry *cached;
 	struct ct_entry *entry;
-	__u32 hash, state_word, overhead;
+	__u32 state_word, overhead;
 
 	if (!packet || !route || packet->fragment || starts_connection(packet))
 		return 0;
-	hash = flow_cache_hash(&packet->tuple);
-	cached = flow_cache_slot(hash);
-	if (!cached || cached->tag != flow_cache_tag(ctx, hash) ||
-	    cached->epoch != flow_cache_epoch())
+	cached = flow_cache_find(ctx, packet);
+	if (!cached)
 		return 0;
 	entry = ct_entry_at(cached->reference / 2);
 	if (!entry)

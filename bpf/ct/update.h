@@ -58,7 +58,12 @@ INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct
 	if (HOOK_JUDGES && ct->is_reply && entry->backend_port == bpf_htons(DNS_PORT) &&
 	    packet->tuple.protocol == IPPROTO_UDP)
 		dns_learn(ctx, packet, entry->client, entry->backend);
-	if (packet->tuple.protocol == IPPROTO_TCP)
+	/*
+	 * The entry of a connection that nothing translates only keeps a verdict. Once it is
+	 * confirmed, a forged reset costs another verdict at most, so its windows are not tracked.
+	 */
+	if (packet->tuple.protocol == IPPROTO_TCP &&
+	    (state_word & CT_UNCONFIRMED || !ct_is_direct(entry, state_word)))
 		tcp_flags = track_tcp(ctx, packet, ct->index * 2 + ct->is_reply, state_word);
 	if (!(tcp_flags & TCP_INVALID))
 		state = state_word & CT_TUNNELLED ?

@@ -55,9 +55,9 @@ INLINE int redirect_to_pod(context *ctx, __u32 ifindex, enum pod_kind kind, __u3
 	/* What goes to the device itself passes to_pod, which limits it. */
 	if (to_peer && limit_ingress(ctx, rates) != V_OK)
 		return drop(ctx, 0, DROP_RATE_LIMITED);
-	/* to_pod has nothing to decide or to translate. */
-	if (!to_peer)
-		ctx->tc_index = TC_INDEX_TRANSLATED;
+	/* to_pod has nothing to decide or to translate. The pod's own programs could see the index.
+	 */
+	ctx->tc_index = to_peer ? 0 : TC_INDEX_TRANSLATED;
 	/* The pod's own rules could see the mark. A frame out of a tunnel has another type. */
 	ctx->mark = 0;
 	if (ctx->pkt_type != PACKET_HOST)

@@ -6,20 +6,21 @@
 #pragma once
 
 #include "masquerade.h"
+#include "recent.h"
 #include "tc/forward.h"
 #include "tc/kind.h"
 #include "tc/reply.h"
 #include "tc/translate.h"
 
 /*
- * Forwards a packet that nothing translates by the route of a recent one. Returns NEXT if it needs
- * the complete lookups.
+ * Forwards a packet that nothing translates, and that no network policy has to decide about, by the
+ * route of a recent one. Returns NEXT if it needs the complete lookups.
  */
-INLINE int forward_plain(context *ctx, struct pkt_ctx *pkt)
+INLINE int forward_like_recent(context *ctx, struct pkt_ctx *pkt)
 {
 	struct packet *packet = &pkt->packet;
 
-	if (packet->ttl <= 1 || !plain_route_lookup(ctx, packet, &pkt->route))
+	if (!recent_route_lookup(ctx, packet, &pkt->route))
 		return NEXT;
 	if (route_frame(ctx, packet, pkt->route.dmac, pkt->route.smac))
 		return drop(ctx, packet, DROP_WRITE);

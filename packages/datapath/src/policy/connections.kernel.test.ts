@@ -66,6 +66,23 @@ for (const end of ['v4', 'v6'] as const) {
       }
     }
 
+    for (const path of [local, remote] as const) {
+      test(`TCP from ${path} is closed by its ends wherever their sequence numbers are by then`, () => {
+        const connection = stage.connection('tcp', path, false);
+        stage.policies.set({ 0: { ingress: { rules: [stage.rule('tcp', path)] } } });
+        stage.open(connection);
+        const state = () =>
+          [...world.datapath.nat.flows()].find(({ clientPort }) => clientPort === connection.port)
+            ?.state;
+        // Most packets do not change the entry, so it does not know how far the sides are.
+        const [client, server] = [0x40001001, 0x60002001];
+        const end = { fin: true, ack: true };
+        stage.more(connection, false, { ...end, seq: client, ackSeq: server });
+        stage.more(connection, true, { ...end, seq: server, ackSeq: client + 1 });
+        assert.match(state()!, /^closed/);
+      });
+    }
+
     test('a closed subject denies all but the node', () => {
       const closed = { rules: [{}], isClosed: true };
       stage.policies.set({ 0: { egress: closed, ingress: closed } });
