@@ -16,6 +16,7 @@ import { machine } from './cases/machine.ts';
 import { memory } from './cases/memory.ts';
 import { packets } from './cases/packets.ts';
 import { podsCases } from './cases/pods.ts';
+import { policyCases } from './cases/policy.ts';
 import { ports } from './cases/ports.ts';
 import { wrk } from './cases/wrk.ts';
 
@@ -23,6 +24,7 @@ import { wrk } from './cases/wrk.ts';
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
   ...podsCases,
+  ...policyCases,
   ...[outsideConnect, outsideExchange, packets, ports, floods],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle, machine],
 ];

@@ -55,7 +55,7 @@ function rowTable(rows: readonly Row[]): string {
   const hasRatio = rows.some(({ ratioToDirect }) => ratioToDirect !== null);
   const hasTime = rows.some(({ p50Us }) => p50Us !== null);
   const header = [
-    ...['services', 'variant'],
+    ...['size', 'variant'],
     ...(hasRatio ? ['ratio', 'spread'] : []),
     ...(hasTime ? ['p50'] : []),
     ...present.map(({ title }) => title),
@@ -70,7 +70,7 @@ function rowTable(rows: readonly Row[]): string {
 }
 
 function verdictTable(verdicts: readonly Verdict[]): string {
-  const header = ['case', 'services', 'what', 'target', 'measured', 'verdict'];
+  const header = ['case', 'size', 'what', 'target', 'measured', 'verdict'];
   const lines = verdicts.map((each) => [
     ...[each.case, count(each.size), each.what, each.target, each.measured],
     each.met ? 'reached' : 'MISSED',

@@ -18,6 +18,8 @@ export interface Site {
   readonly balancers: readonly BalancerName[];
   /** True if Heddle is the network of the pods: its CNI plug-in connects those of its lab. */
   readonly isNetwork?: boolean;
+  /** True if no variant goes through a service. */
+  readonly isDirect?: boolean;
   /** Prepares a new lab beyond its options. */
   prepare(lab: Lab): void;
 }
@@ -28,7 +30,8 @@ export type SiteName =
   | 'one-armed'
   | 'pods'
   | 'pods-nodes'
-  | 'pods-world';
+  | 'pods-world'
+  | 'pods-policies';
 
 export const nodeAddress = '192.0.2.1';
 /** Ports from here on are NodePorts, one for each service (--service-node-port-range). */
@@ -125,7 +128,27 @@ const podsWorld: Site = {
   backendPods: ['outside-1', 'outside-2'],
   backendAddresses: ['203.0.113.1', '203.0.113.2'],
   balancers: ['heddle', 'nftables'],
+  isDirect: true,
 };
+
+/** Pods of one node with network policies, enforced by Heddle and others, beside pods without any. */
+const podsPolicies: Site = {
+  ...pods,
+  balancers: ['heddle', 'heddle policies', 'kube-router', 'kube-network-policies'],
+  isDirect: true,
+};
+
+/**
+ * Returns the pods that policies select there. Heddle gives the client the address after those of the backends; in
+ * the other labs pods have the addresses of the lab.
+ */
+export function measuredPods(isConnectedByHeddle: boolean): { name: string; address: string }[] {
+  const { client, backendPods, backendAddresses } = podsPolicies;
+  return [
+    { name: client, address: isConnectedByHeddle ? '10.244.1.4' : '10.244.1.1' },
+    ...backendPods.map((name, i) => ({ name, address: backendAddresses[i]! })),
+  ];
+}
 
 /** The device of the one-armed site's underlay. */
 export const wireEnd = 'port1';
@@ -137,6 +160,7 @@ export const sites: Readonly<Record<SiteName, Site>> = {
   pods,
   'pods-nodes': podsNodes,
   'pods-world': podsWorld,
+  'pods-policies': podsPolicies,
 };
 
 /** Returns the address and port at which external clients reach the n-th service. */

@@ -12,7 +12,13 @@ import { Sockets } from './traffic/sockets.ts';
 import type { Balancer, BalancerName } from './variants/balancer.ts';
 import { Heddle } from './variants/heddle.ts';
 import { HeddleNetwork, prepareClient } from './variants/heddle-network.ts';
-import { iptables, masquerade, nftables } from './variants/netfilter.ts';
+import {
+  iptables,
+  kubeNetworkPolicies,
+  kubeRouter,
+  masquerade,
+  nftables,
+} from './variants/netfilter.ts';
 
 /** A way for a client to reach a server, measured beside the others. */
 export interface Variant extends RoundVariant {
@@ -20,6 +26,9 @@ export interface Variant extends RoundVariant {
 }
 
 const aims = ['service', 'any service', 'direct'] as const;
+
+/** The options of a lab whose pods Heddle connects. */
+const connectedByHeddle = { podsPerNode: 0, podRoutes: false } as const;
 
 /** The base of all ratios: direct traffic where there never was a rule or a program. */
 export const baseName = 'direct';
@@ -51,14 +60,25 @@ export class World implements Disposable {
     removeStaleLabs(platform);
     this.plain = this.#lab('plain');
     const { isNetwork } = this.#site;
-    this.heddleLab = this.#lab('heddle', isNetwork ? { podsPerNode: 0, podRoutes: false } : {});
+    this.heddleLab = this.#lab('heddle', isNetwork ? connectedByHeddle : {});
     this.heddle = new Heddle(this.heddleLab, this.folder('heddle'), site);
-    this.balancers = [
-      isNetwork ? new HeddleNetwork(this.heddleLab, this.folder('network'), site) : this.heddle,
-      ...(beside === undefined ? [] : [this.#other(site, beside)]),
-      iptables(this.#lab('iptables'), site),
-      (isNetwork ? masquerade : nftables)(this.#lab('nftables'), site),
-    ].filter(({ name }) => name === 'other' || this.#site.balancers.includes(name));
+    const makers: readonly [BalancerName, () => Balancer][] = [
+      ['heddle', () => (isNetwork ? this.#network('heddle', this.heddleLab) : this.heddle)],
+      ['other', () => this.#other(site, beside!)],
+      ['iptables', () => iptables(this.#lab('iptables'), site)],
+      ['nftables', () => (isNetwork ? masquerade : nftables)(this.#lab('nftables'), site)],
+      [
+        'heddle policies',
+        () => this.#network('heddle policies', this.#lab('policies', connectedByHeddle)),
+      ],
+      ['kube-router', () => kubeRouter(this.#lab('kube-router'))],
+      ['kube-network-policies', () => kubeNetworkPolicies(this.#lab('queue'))],
+    ];
+    this.balancers = makers
+      .filter(([name]) =>
+        name === 'other' ? beside !== undefined : this.#site.balancers.includes(name),
+      )
+      .map(([, make]) => make());
   }
 
   /** Returns a folder that goes with the lab of Heddle. */
@@ -69,7 +89,7 @@ export class World implements Disposable {
   }
 
   /**
-   * Programs `count` services in every lab. Returns the variants to measure, the base first,
+   * Programs `count` services, or as many policies, in every lab. Returns the variants to measure, the base first,
    * and why some are left out.
    */
   async install(
@@ -91,8 +111,8 @@ export class World implements Disposable {
         skipped.set(name, why);
         continue;
       }
-      // Pods of the world are no backends of services.
-      const kinds = this.#siteName === 'pods-world' ? (['direct'] as const) : aims;
+      const { isDirect } = this.#site;
+      const kinds = isDirect ? (['direct'] as const) : aims;
       for (const kind of kinds) {
         const aim: Aim = kind === 'direct' ? { kind } : { kind, count };
         variants.push(variant(`${name} ${kind}`, lab, client, aim));
@@ -154,6 +174,10 @@ export class World implements Disposable {
   [Symbol.dispose](): void {
     this.#client?.disconnect();
     for (const lab of this.#labs) lab[Symbol.dispose]();
+  }
+
+  #network(name: 'heddle' | 'heddle policies', lab: Lab): HeddleNetwork {
+    return new HeddleNetwork(lab, this.folder(lab.name), this.#siteName, name);
   }
 
   #other(site: SiteName, build: string): Heddle {

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { AgentStatus } from '@heddle/agent';
 import type { LabNode } from '@heddle/lab';
 import { program } from '../../tools/build.ts';
 import { manifests, type Service, services } from '../catalog.ts';
@@ -69,19 +70,31 @@ export class AgentProcess {
    * are no services.
    */
   async programmed(rows: number, frontends = 1, others = 0): Promise<void> {
+    const all = (rows - others) * frontends;
+    await this.#until(`${rows} rows`, all, (status) => status.rows.done === rows);
+  }
+
+  /** Waits until everything that was read is programmed, `services` of one frontend each included. */
+  async allProgrammed(services: number): Promise<void> {
+    await this.#until('all rows', services, (status) => status.rows.failed === 0);
+  }
+
+  async #until(
+    what: string,
+    frontends: number,
+    isReached: (status: AgentStatus) => boolean,
+  ): Promise<void> {
     const deadline = performance.now() + 120_000;
     for (;;) {
       if (this.#ended) throw new Error(`${this.#ended}: ${this.#lastLines()}`);
       const status = await agentStatus(this.#socket).catch(() => undefined);
-      if (status?.source.complete && status.rows.done === rows && status.rows.pending === 0) {
+      if (status?.source.complete && status.rows.pending === 0 && isReached(status)) {
         const services = status.datapath.maps.find(({ name }) => name === 'services');
-        if (services?.entries === (rows - others) * frontends) return;
+        if (services?.entries === frontends) return;
       }
       if (performance.now() > deadline) {
         const state = JSON.stringify(status?.rows);
-        throw new Error(
-          `wait for agent: ${rows} rows expected, it has ${state}: ${this.#lastLines()}`,
-        );
+        throw new Error(`wait for agent: ${what} expected, it has ${state}: ${this.#lastLines()}`);
       }
       await sleep(20);
     }

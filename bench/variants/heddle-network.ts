@@ -1,13 +1,14 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cniPlugin } from '@heddle/assets';
 import { CniPlugin, type Lab, type LabHost, type LabNode } from '@heddle/lab';
-import { type SiteName, sites } from '../sites.ts';
+import { policyObjects, scaleOf } from '../policy/objects.ts';
+import { measuredPods, type SiteName, sites } from '../sites.ts';
 import { AgentProcess, sizeFlags, writeManifests } from './agent-process.ts';
 import type { Balancer } from './balancer.ts';
 
 /** Heddle as the network of a lab whose pods it connects: an agent on each node. */
 export class HeddleNetwork implements Balancer {
-  readonly name = 'heddle';
+  readonly name: 'heddle' | 'heddle policies';
   readonly #lab: Lab;
   readonly #folder: string;
   readonly #site: SiteName;
@@ -16,7 +17,13 @@ export class HeddleNetwork implements Balancer {
   #installed: number | undefined;
 
   /** `folder` is for manifests, configurations, logs and sockets. */
-  constructor(lab: Lab, folder: string, site: SiteName) {
+  constructor(
+    lab: Lab,
+    folder: string,
+    site: SiteName,
+    name: 'heddle' | 'heddle policies' = 'heddle',
+  ) {
+    this.name = name;
     this.#lab = lab;
     this.#folder = folder;
     this.#site = site;
@@ -33,8 +40,15 @@ export class HeddleNetwork implements Balancer {
     if (this.#installed === count) return;
     await Promise.all(this.#agents.map((agent) => agent.stop()));
     const manifests = `${this.#folder}/manifests-${count}`;
-    writeManifests(manifests, count, this.#site);
-    writeFileSync(`${manifests}/nodes.json`, nodeManifests(this.#lab.nodes));
+    const services = this.#site === 'pods-policies' ? servicesBesidePolicies : count;
+    writeManifests(manifests, services, this.#site);
+    writeFileSync(`${manifests}/nodes.json`, list(nodeObjects(this.#lab.nodes)));
+    if (this.name === 'heddle policies') {
+      const objects = policyObjects(scaleOf(count), measuredPods(true));
+      for (let at = 0; at < objects.length; at += perFile) {
+        writeFileSync(`${manifests}/policies-${at}.json`, list(objects.slice(at, at + perFile)));
+      }
+    }
     this.#agents = this.#lab.nodes.map((node) => {
       const folder = `${this.#folder}/${node.name}`;
       mkdirSync(folder, { recursive: true });
@@ -42,11 +56,14 @@ export class HeddleNetwork implements Balancer {
       const socket = this.#cniSocket(node);
       const cni = { binDir: `${folder}/bin`, configDir: `${folder}/net.d`, socket };
       writeFileSync(config, JSON.stringify({ network: true, cni }));
-      return new AgentProcess(node, folder, { ...sizeFlags(count, 2), manifests, config });
+      return new AgentProcess(node, folder, { ...sizeFlags(services, 2), manifests, config });
     });
-    // A row for each service, and for each other node.
+    // A row for each service, for each other node, and for each policy that concerns the node.
     const others = this.#lab.nodes.length - 1;
-    for (const agent of this.#agents) await agent.programmed(count + others, 1, others);
+    for (const agent of this.#agents) {
+      if (this.name === 'heddle policies') await agent.allProgrammed(services);
+      else await agent.programmed(services + others, 1, others);
+    }
     if (this.#lab.pods.length === 0) await this.#connect();
     this.#installed = count;
   }
@@ -67,14 +84,23 @@ export class HeddleNetwork implements Balancer {
   }
 }
 
-function nodeManifests(nodes: readonly LabNode[]): string {
-  const items = nodes.map(({ name, number, addresses }) => ({
+/** The number of objects in a file, which an agent reads up to 16 MiB. */
+const perFile = 5_000;
+
+/** The number of services in a cluster whose policies are measured. */
+const servicesBesidePolicies = 10;
+
+function nodeObjects(nodes: readonly LabNode[]): object[] {
+  return nodes.map(({ name, number, addresses }) => ({
     ...{ apiVersion: 'v1', kind: 'Node', metadata: { name } },
     spec: { podCIDRs: [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`] },
     status: {
       addresses: [addresses.v4, addresses.v6].map((address) => ({ type: 'InternalIP', address })),
     },
   }));
+}
+
+function list(items: readonly object[]): string {
   return JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
 }
 

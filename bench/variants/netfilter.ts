@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import type { Lab, LabNode } from '@heddle/lab';
 import { podCidr, services } from '../catalog.ts';
-import type { SiteName } from '../sites.ts';
+import { kubeRouterRules, queueRules } from '../policy/netfilter-rules.ts';
+import { scaleOf } from '../policy/objects.ts';
+import { measuredPods, type SiteName } from '../sites.ts';
 import type { Balancer } from './balancer.ts';
 import { iptablesRules } from './iptables-rules.ts';
 import { nftablesRules } from './nftables-rules.ts';
@@ -40,6 +42,22 @@ export function masquerade(lab: Lab): Balancer {
 }
 `,
     most: 10,
+  });
+}
+
+/** Network policies as kube-router writes them. */
+export function kubeRouter(lab: Lab): Balancer {
+  return netfilter(lab, 'kube-router', {
+    command: ['nft', '-f', '-'],
+    rules: (policies) => kubeRouterRules(scaleOf(policies), measuredPods(false)),
+  });
+}
+
+/** Network policies as kube-network-policies writes them, without the process that decides. */
+export function kubeNetworkPolicies(lab: Lab): Balancer {
+  return netfilter(lab, 'kube-network-policies', {
+    command: ['nft', '-f', '-'],
+    rules: () => queueRules(measuredPods(false)),
   });
 }
 
