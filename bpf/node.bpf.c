@@ -15,6 +15,7 @@
 
 #include "ct/gc.h"
 #include "pod/arrival.h"
+#include "pod/observe.h"
 #include "tc/translate.h"
 #include "tunnel/decap.h"
 #include "tunnel/origin.h"
@@ -44,7 +45,7 @@ INLINE long pop_priority_tag(context *ctx)
 }
 
 /* Forwards a packet of that kind from another node or the world, or leaves it to the stack. */
-INLINE int receive(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+INLINE int forward_arrival(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 {
 	struct packet *packet = &pkt->packet;
 	int outcome;
@@ -106,6 +107,15 @@ INLINE int receive(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
 		}
 	}
 	return end_at_address(ctx, pkt, kind);
+}
+
+/* Forwards and observes a packet of that kind from another node or the world. */
+INLINE int receive(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind)
+{
+	int outcome = forward_arrival(ctx, pkt, kind);
+
+	observe(ctx, pkt, kind, outcome);
+	return outcome;
 }
 
 SEC("tc") int node_ingress(context *ctx)

@@ -12,6 +12,7 @@
 #include "ctx/tc.h"
 
 #include "pod/departure.h"
+#include "pod/observe.h"
 #include "pod/sender.h"
 #include "policy/admit.h"
 #include "tc/translate.h"
@@ -60,8 +61,10 @@ INLINE int forward_connection(context *ctx, struct pkt_ctx *pkt, enum packet_kin
 			return end_connection(ctx, pkt, verdict);
 		if (packet->policed && !packet->judged)
 			return drop(ctx, packet, DROP_POLICY_DEFAULT);
-		if (pkt->lb.role & ADDRESS_NODE)
+		if (pkt->lb.role & ADDRESS_NODE) {
+			packet->is_last_seen = 1;
 			return NEXT;
+		}
 		/* A load balancer may have ports at the address that no service has. */
 	} else {
 		end_for_direct(packet);
@@ -85,14 +88,15 @@ INLINE int forward_other(context *ctx, struct pkt_ctx *pkt, enum packet_kind kin
 			return verdict == V_OK ? send_translated(ctx, pkt) :
 						 drop(ctx, packet, verdict);
 	}
+	if (pkt->lb.role & ADDRESS_NODE)
+		packet->is_last_seen = 1;
 	return pkt->lb.role ? end_at_address(ctx, pkt, kind) : route_departure(ctx, pkt, kind);
 }
 
-SEC("tc") int from_pod(context *ctx)
+/* Forwards what a pod sends. `kind` becomes the kind of the packet. */
+INLINE int forward_from_pod(context *ctx, struct pkt_ctx *pkt, enum packet_kind *kind)
 {
-	struct pkt_ctx pkt = {};
-	struct packet *packet = &pkt.packet;
-	enum packet_kind kind;
+	struct packet *packet = &pkt->packet;
 	enum verdict verdict;
 	int outcome;
 	__u32 pod;
@@ -102,28 +106,38 @@ SEC("tc") int from_pod(context *ctx)
 	/* Only programs of the node mark packets that they have decided about. */
 	if (ctx->tc_index == TC_INDEX_TRANSLATED)
 		ctx->tc_index = 0;
-	kind = parse_packet(ctx, ETH_HLEN, packet);
-	verdict = check_sender(ctx, packet, kind);
+	*kind = parse_packet(ctx, ETH_HLEN, packet);
+	verdict = check_sender(ctx, packet, *kind);
 	if (verdict != V_OK)
 		return verdict == V_PASS ? NEXT : drop(ctx, packet, verdict);
-	if (kind == PACKET_FRAGMENT && fragment_load_ports(packet))
-		kind = PACKET_L4;
-	if (kind == PACKET_L4) {
-		outcome = forward_at_once(ctx, &pkt);
+	if (*kind == PACKET_FRAGMENT && fragment_load_ports(packet))
+		*kind = PACKET_L4;
+	if (*kind == PACKET_L4) {
+		outcome = forward_at_once(ctx, pkt);
 		if (outcome != NEXT)
 			return outcome;
 	}
 	pod = receiver_interface(packet);
-	if (packet->policed && (is_to_link_local(packet) || !has_connection(kind))) {
-		outcome = end_unless_allowed(ctx, &pkt, kind);
+	if (packet->policed && (is_to_link_local(packet) || !has_connection(*kind))) {
+		outcome = end_unless_allowed(ctx, pkt, *kind);
 		if (outcome != NEXT)
 			return outcome;
 	}
 	if (is_to_link_local(packet))
 		return NEXT;
-	return kind == PACKET_L4 || (packet->policed && has_connection(kind)) ?
-		       forward_connection(ctx, &pkt, kind, pod) :
-		       forward_other(ctx, &pkt, kind, pod);
+	return *kind == PACKET_L4 || (packet->policed && has_connection(*kind)) ?
+		       forward_connection(ctx, pkt, *kind, pod) :
+		       forward_other(ctx, pkt, *kind, pod);
+}
+
+SEC("tc") int from_pod(context *ctx)
+{
+	struct pkt_ctx pkt = {};
+	enum packet_kind kind = PACKET_OTHER;
+	int outcome = forward_from_pod(ctx, &pkt, &kind);
+
+	observe(ctx, &pkt, kind, outcome);
+	return outcome;
 }
 
 /* What the programs know of the pod that a packet goes to. */
@@ -181,6 +195,7 @@ SEC("tc") int to_pod(context *ctx)
 	struct receiver receiver = {};
 	enum packet_kind kind = parse_packet(ctx, ETH_HLEN, packet);
 	enum verdict verdict;
+	int outcome;
 
 	find_receiver(ctx, packet, &receiver);
 	if (limit_ingress(ctx, receiver.rates) != V_OK)
@@ -200,5 +215,10 @@ SEC("tc") int to_pod(context *ctx)
 		if (verdict != V_OK)
 			return drop(ctx, packet, verdict);
 	}
-	return translate_for_client(ctx, packet, kind, &pkt.ct, &pkt.to);
+	outcome = translate_for_client(ctx, packet, kind, &pkt.ct, &pkt.to);
+	/* Only the node sends to others, such as multicast. */
+	if (config.visibility && find_local_pod(packet->tuple.destination))
+		packet->is_last_seen = 1;
+	observe(ctx, &pkt, kind, outcome);
+	return outcome;
 }

@@ -51,13 +51,25 @@ INLINE enum verdict classify_step(context *ctx, struct pkt_ctx *pkt)
 }
 
 /*
+ * Returns 1 if nothing depends on the packet's entry: nothing is translated, and no network policy
+ * is about it. Then the packet goes on as if there were no entry.
+ */
+INLINE int is_only_observed(const struct pkt_ctx *pkt)
+{
+	return HOOK_JUDGES && !pkt->packet.policed && pkt->ct.entry &&
+	       ct_is_direct(pkt->ct.entry, pkt->ct.entry->state_word);
+}
+
+/*
  * Has network policies decide about a known connection again if they have changed. XDP delivers to
  * no pod, so its packets of policed pods pass node_ingress, too.
  */
 INLINE enum verdict review_step(context *ctx, struct pkt_ctx *pkt)
 {
 	enum verdict verdict =
-		HOOK_JUDGES ? policy_review(ctx, pkt->ct.index, &pkt->to, &pkt->lb.policy) : V_OK;
+		HOOK_JUDGES && !is_only_observed(pkt) ?
+			policy_review(ctx, pkt->ct.index, &pkt->to, &pkt->lb.policy) :
+			V_OK;
 
 	if (verdict == V_OK)
 		pkt->packet.judged = 1;
@@ -285,7 +297,7 @@ INLINE enum verdict decide(context *ctx, struct pkt_ctx *pkt)
 			verdict = direct_step(ctx, pkt);
 		if (verdict == V_OK)
 			verdict = create_step(pkt);
-	} else if (verdict == V_OK && is_reply_from_pod(pkt)) {
+	} else if (verdict == V_OK && (is_reply_from_pod(pkt) || is_only_observed(pkt))) {
 		return V_PASS;
 	}
 	if (verdict == V_OK)

@@ -3,7 +3,8 @@
  * The conntrack table: the connections that are translated on the node's interfaces. They are those
  * of clients to services, and those of pods to the world, which are masqueraded: such a connection
  * has no backend but the destination itself, so its frontend and backend are the same. So do those
- * of pods that network policies select, which keep all addresses. A connection
+ * of pods that network policies select, which keep all addresses, and with the setting `visibility`
+ * those of all other pods. A connection
  * is one entry of `nat_flows`, and its two tuples, one for each direction, are in `nat_index`. The
  * reply tuple is inserted first and thereby reserves the SNAT port. A connection that is tunnelled
  * to another node has its original tuple only, because its replies do not return through this node.

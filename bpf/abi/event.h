@@ -84,6 +84,7 @@ enum ct_event {
 	CT_INVALID_SYN = 7, /* The SYN belongs to an established connection. */
 	CT_INVALID_FIN = 8, /* The FIN is outside the window. */
 	CT_INVALID_RST = 9, /* The RST does not have exactly the expected sequence number. */
+	CT_UNOBSERVED = 10, /* A connection without policies has no entry: there was no room. */
 };
 
 #define CT_EVENTS 16

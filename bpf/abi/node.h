@@ -47,4 +47,5 @@ struct node_config {
 	__u32 tunnel_age;  /* ticks after which a new backend may be tunnelled to */
 	__u16 timeouts[CT_STATES]; /* by state, in ticks */
 	__u64 cache_key[2];	   /* random: the key of the hash of the flow cache */
+	__u32 visibility;	   /* 1: connections of pods without policies have entries, too */
 };

@@ -180,7 +180,8 @@ INLINE int ct_is_masqueraded(const struct ct_entry *entry, __u32 state_word)
 }
 
 /*
- * Returns 1 if the connection is of a pod that network policies select, and keeps all addresses.
+ * Returns 1 if the connection keeps all addresses: it is of a pod that network policies select, or
+ * of another pod whose connections are observed.
  */
 INLINE int ct_is_direct(const struct ct_entry *entry, __u32 state_word)
 {

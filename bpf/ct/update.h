@@ -44,6 +44,15 @@ INLINE void count_packet(__u32 id, __u32 bytes)
 	__sync_fetch_and_add(&stats->bytes, bytes);
 }
 
+/* Changes the state word of an entry, unless another CPU has changed it meanwhile. */
+INLINE void ct_change_state(__u32 index, struct ct_entry *entry, __u32 state_word, __u32 after)
+{
+	if (after != state_word &&
+	    __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&
+	    (after ^ state_word) & ~CT_SEEN_MASK)
+		ct_on_transition(index, state_word, after);
+}
+
 /*
  * Updates an entry, which has that state word, for a packet. If two CPUs do so at the same time,
  * the state changes for one of the packets only.
@@ -77,8 +86,5 @@ INLINE void ct_update(context *ctx, const struct packet *packet, const struct ct
 	if (state_word & CT_UNCONFIRMED && packet_confirms(state_word, tcp_flags, ct->is_reply) &&
 	    (entry->backend_id || ct_may_hold(ct->index)))
 		after &= ~CT_UNCONFIRMED;
-	if (after != state_word &&
-	    __sync_val_compare_and_swap(&entry->state_word, state_word, after) == state_word &&
-	    (after ^ state_word) & ~CT_SEEN_MASK)
-		ct_on_transition(ct->index, state_word, after);
+	ct_change_state(ct->index, entry, state_word, after);
 }

@@ -102,6 +102,8 @@ struct packet {
 	__u8 policed : 1;
 	/* They allow it, or no such pod is concerned. */
 	__u8 judged : 1;
+	/* It goes on as it is, and no other program of a pod interface will see it. */
+	__u8 is_last_seen : 1;
 	__u8 ttl;
 	__u8 tcp_flags;	       /* SCTP: TCP_SYN for an INIT, SCTP_NO_PROGRESS; ICMP_IS_REPLY */
 	__u8 transport_length; /* of the TCP header, in bytes; 8 for other protocols */

@@ -81,6 +81,7 @@ INLINE int route_to_local_pod(context *ctx, struct packet *packet, const struct 
 		return NEXT;
 	if (route_frame(ctx, packet, pod->mac, (const void *)pod_config.gateway_mac))
 		return drop(ctx, packet, DROP_WRITE);
+	packet->is_last_seen = 1;
 	return redirect_to_pod(ctx, pod->ifindex, pod->kind, pod->rates);
 }
 

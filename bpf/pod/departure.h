@@ -26,6 +26,7 @@ INLINE int forward_like_recent(context *ctx, struct pkt_ctx *pkt)
 		return drop(ctx, packet, DROP_WRITE);
 	/* node_egress has nothing to translate. */
 	ctx->tc_index = TC_INDEX_TRANSLATED;
+	packet->is_last_seen = 1;
 	return redirect_out(ctx, packet, &pkt->route);
 }
 
@@ -85,6 +86,7 @@ INLINE int route_departure(context *ctx, struct pkt_ctx *pkt, enum packet_kind k
 	if (verdict != V_PASS)
 		return end_masqueraded(ctx, pkt, kind, verdict);
 	__builtin_memset(&pkt->route, 0, sizeof(pkt->route));
+	packet->is_last_seen = 1;
 	if (route_lookup(ctx, packet, &packet->tuple, &pkt->route) != V_OK ||
 	    pkt->route.result == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return NEXT;

@@ -45,7 +45,8 @@ INLINE enum verdict masquerade_step(context *ctx, struct pkt_ctx *pkt, enum pack
 
 	/* An existing connection keeps its addresses. node_egress translates replies to clients. */
 	if (known == V_OK)
-		return pkt->ct.is_reply ? V_PASS : translate_step(ctx, pkt);
+		return pkt->ct.is_reply || is_only_observed(pkt) ? V_PASS :
+								   translate_step(ctx, pkt);
 	if (!is_masqueraded(pkt->packet.tuple.destination))
 		return V_PASS;
 	verdict = route_lookup_masquerade(ctx, &pkt->packet, &pkt->route, &pkt->lb);

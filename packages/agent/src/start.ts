@@ -54,7 +54,7 @@ export function startAgent(options: StartOptions): Agent {
   const node = config.node ?? hostName(platform);
   const cgroup = chooseCgroup(platform, config.cgroup);
   const { bpffs, sizes, options: choices, manifests, xdp, sourceRanges } = config;
-  const { tunnelPort, localCongestionControl, networkPolicy } = config;
+  const { tunnelPort, localCongestionControl, networkPolicy, visibility } = config;
   const isCluster = manifests === undefined;
   return new Agent({
     platform,
@@ -78,7 +78,7 @@ export function startAgent(options: StartOptions): Agent {
         ...{ platform, bpf, objects, bpffs, cgroup, sizes, options: choices, xdp },
         ...{ sourceRanges, socketLB: config.socketLB },
         ...(config.network && {
-          network: { tunnelPort, localCongestionControl, policy: networkPolicy },
+          network: { tunnelPort, localCongestionControl, policy: networkPolicy, visibility },
         }),
         netnsCookie: cookie,
         nat: { ...defaultNat, ports: parsePortRange(config.snatPorts)!, timeouts: config.timeouts },

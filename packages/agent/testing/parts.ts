@@ -155,7 +155,8 @@ export class MemoryDatapath implements NodeDatapath, FeaturesDatapath {
     endFlow: () => false,
     status() {
       const table = { flows: 0, maxFlows: 100, unanswered: 0, unansweredLimit: 25 };
-      return { ...table, ports: 1000, portPressure: 0, fullest: [], evicted: [], notBelieved: [] };
+      const none = { fullest: [], evicted: [], notBelieved: [], unobserved: 0 };
+      return { ...table, ...none, ports: 1000, portPressure: 0 };
     },
     destinations: () => [],
   };

@@ -286,6 +286,7 @@ describe('commands that ask the agent', () => {
         nat: {
           ...{ flows: 1, maxFlows: 10, unanswered: 0, unansweredLimit: 2 },
           ...{ ports: 1000, portPressure: 0.9, fullest: [], evicted: [], notBelieved: [] },
+          unobserved: 0,
         },
         traffic: { connections: 0, packets: 0, bytes: 0 },
         tracked: true,

@@ -58,6 +58,7 @@ export function configuredNode(
       tunnelAge: ticksOf(nat.tunnelAfter),
       timeouts: timeoutTicks(nat.timeouts),
       cacheKey: [...new BigUint64Array(platform.randomBytes(16).slice().buffer)],
+      visibility: network?.visibility ? 1 : 0,
     },
     config,
   );

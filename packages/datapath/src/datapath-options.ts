@@ -71,6 +71,8 @@ export interface PodNetworkOptions {
   readonly localCongestionControl?: 'cubic' | 'off';
   /** True if network policies can be programmed; the default. Otherwise pods have none. */
   readonly policy?: boolean;
+  /** True if connections of pods that no policy selects have entries of the flow table, too. The default is false. */
+  readonly visibility?: boolean;
 }
 
 /** Returns true if the datapath has maps for network policies. */

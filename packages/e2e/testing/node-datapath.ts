@@ -9,7 +9,12 @@ import type { Platform } from '@heddle/sys';
 // Nodes of a lab whose datapath a test opens in its own process, without an agent.
 
 /** Opens the datapath of a node with the pod network. `flows` is the size of the conntrack table. */
-export function openNodeDatapath(platform: Platform, node: LabNode, flows: number): Datapath {
+export function openNodeDatapath(
+  platform: Platform,
+  node: LabNode,
+  flows: number,
+  visibility = false,
+): Datapath {
   return openDatapath({
     platform,
     bpf: new LinuxBpf(platform),
@@ -19,7 +24,7 @@ export function openNodeDatapath(platform: Platform, node: LabNode, flows: numbe
     sizes: { services: 100, backends: 100, slots: 1000, affinity: 100, flows },
     netnsCookie: node.netnsCookie,
     nat: defaultNat,
-    network: { tunnelPort: 8472 },
+    network: { tunnelPort: 8472, visibility },
     options: { terminateTcp: false },
   });
 }

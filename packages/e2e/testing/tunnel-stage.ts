@@ -20,6 +20,8 @@ export interface TunnelStageOptions {
   readonly mode?: 'direct' | 'tunnel' | 'native';
   /** Number of outside hosts. Default: 0. */
   readonly outside?: number;
+  /** Observes the connections of all pods. Default: false. */
+  readonly visibility?: boolean;
   /** Runs before any program is attached. */
   readonly before?: (lab: Lab) => void;
 }
@@ -36,7 +38,10 @@ export class TunnelStage implements Disposable {
   readonly #opened: Disposable[] = [];
 
   constructor(name: string, nodes: number, options: TunnelStageOptions = {}) {
-    this.#options = { underlay: 'v4', mode: 'tunnel', outside: 0, before: () => {}, ...options };
+    this.#options = {
+      ...{ underlay: 'v4', mode: 'tunnel', outside: 0, visibility: false, before: () => {} },
+      ...options,
+    };
     const { mode, outside, before } = this.#options;
     this.lab = createLab(this.platform, {
       ...{ name: `${name}-${process.pid}`, nodes, podsPerNode: 1, outside },
@@ -111,7 +116,7 @@ export class TunnelStage implements Disposable {
   }
 
   #open(node: LabNode): void {
-    const datapath = openNodeDatapath(this.platform, node, 1000);
+    const datapath = openNodeDatapath(this.platform, node, 1000, this.#options.visibility);
     this.#opened.push(datapath);
     this.datapaths.set(node, datapath);
     const { v4, v6 } = node.addresses;

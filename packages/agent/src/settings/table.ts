@@ -304,8 +304,8 @@ export const settings = {
     remedy: nameServerRemedy,
   }),
   visibility: yesNo({
-    about: 'know the names of all pods of the cluster, so that flows have those of both ends',
-    more: 'The agent then watches all pods, some 450 bytes of memory each. Without it, flows have the names of this node’s pods, and of others that policies need.',
+    about: 'flows of all connections of pods, with the names of both ends',
+    more: 'With `network`, each connection of a pod takes one of sizes.flows, and goes on unobserved when there is no room. The agent watches all pods, some 450 bytes of memory each. Without it, flows show connections that are translated at interfaces and those of pods with policies, with the names of this node’s pods, and of others that policies need.',
     flag: '--visibility',
   }),
   cni: group('The CNI plug-in, with `network`.', {

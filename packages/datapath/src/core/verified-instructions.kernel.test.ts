@@ -56,7 +56,8 @@ const needs: Readonly<Record<string, Feature>> = {
   destroy_tcp: 'kfunc/bpf_sock_destroy',
   destroy_udp: 'kfunc/bpf_sock_destroy',
 };
-const network = { tunnelPort: 8472 };
+/** The option that most code depends on. */
+const network = { tunnelPort: 8472, visibility: true };
 const options = { platform, sizes, netnsCookie: 1n, nat: testNat, network } as DatapathOptions;
 const configure: Readonly<Record<string, (spec: ObjectSpec) => ObjectSpec>> = {
   socket: (spec) => configuredSocket(spec, options, kernelFields(platform, bpf)),

@@ -27,6 +27,9 @@ export const evictionCounts = (flowEvents: BpfMap) => counts(flowEvents, evictio
 /** TCP segments outside of their connection's window, which changed nothing about the flow, by flag. Throws SysError. */
 export const invalidSegmentCounts = (flowEvents: BpfMap) => counts(flowEvents, invalidSegments);
 
+/** Connections that are not observed, because the table had no room for them, since the maps were made. Throws SysError. */
+export const unobservedCount = (flowEvents: BpfMap) => sumOfCpus(flowEvents, ctEvent.unobserved);
+
 function counts(flowEvents: BpfMap, texts: EventTexts): ReasonCount[] {
   return texts.map(([event, reason]) => ({ reason, count: sumOfCpus(flowEvents, event) }));
 }

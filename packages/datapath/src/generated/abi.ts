@@ -431,6 +431,7 @@ export const ctEvent = {
   invalidSyn: 7,
   invalidFin: 8,
   invalidRst: 9,
+  unobserved: 10,
 } as const;
 export type CtEvent = (typeof ctEvent)[keyof typeof ctEvent];
 
@@ -1416,12 +1417,13 @@ export interface NodeConfig {
   readonly tunnelAge: number;
   readonly timeouts: readonly number[];
   readonly cacheKey: readonly bigint[];
+  readonly visibility: number;
 }
 
-export const nodeConfigSize = 72;
+export const nodeConfigSize = 80;
 
 export const nodeConfigCodec = {
-  size: 72,
+  size: 80,
   offsets: {
     flows: 0,
     unconfirmedLimit: 4,
@@ -1431,13 +1433,14 @@ export const nodeConfigCodec = {
     tunnelAge: 20,
     timeouts: 24,
     cacheKey: 56,
+    visibility: 72,
   },
   encode: encodeNodeConfig,
   decode: decodeNodeConfig,
 } as const;
 
 export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0): void {
-  const view = viewOf(into, offset, 72);
+  const view = viewOf(into, offset, 80);
   view.setUint32(0, value.flows, true);
   view.setUint32(4, value.unconfirmedLimit, true);
   view.setUint32(8, value.firstPort, true);
@@ -1452,10 +1455,12 @@ export function encodeNodeConfig(value: NodeConfig, into: Uint8Array, offset = 0
   for (let i = 0; i < 2; i++) {
     view.setBigUint64(56 + i * 8, value.cacheKey[i]!, true);
   }
+  view.setUint32(72, value.visibility, true);
+  into.fill(0, offset + 76, offset + 80);
 }
 
 export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
-  const view = viewOf(bytes, offset, 72);
+  const view = viewOf(bytes, offset, 80);
   return {
     flows: view.getUint32(0, true),
     unconfirmedLimit: view.getUint32(4, true),
@@ -1465,6 +1470,7 @@ export function decodeNodeConfig(bytes: Uint8Array, offset = 0): NodeConfig {
     tunnelAge: view.getUint32(20, true),
     timeouts: Array.from({ length: 16 }, (_, i) => view.getUint16(24 + i * 2, true)),
     cacheKey: Array.from({ length: 2 }, (_, i) => view.getBigUint64(56 + i * 8, true)),
+    visibility: view.getUint32(72, true),
   };
 }
 

@@ -6,7 +6,7 @@ import type { DatapathMaps } from '../core/datapath-maps.ts';
 import type { ReasonCount } from '../core/drop-reasons.ts';
 import { keyText } from '../core/keyed-map.ts';
 import type { Programs } from '../core/programs.ts';
-import { evictionCounts, invalidSegmentCounts } from '../events/flow-events.ts';
+import { evictionCounts, invalidSegmentCounts, unobservedCount } from '../events/flow-events.ts';
 import { ctEntrySize, ctTableCodec, decodeCtEntry, decodeCtTable } from '../generated/abi.ts';
 import type { AddressRoles, AddressUse } from '../services/address-roles.ts';
 import { type PortRange, unansweredLimit } from './flow-options.ts';
@@ -31,6 +31,8 @@ export interface NatStatus {
   readonly evicted: readonly ReasonCount[];
   /** TCP segments whose numbers no end of their connection can have sent, by flag. */
   readonly notBelieved: readonly ReasonCount[];
+  /** Connections of pods without policies that had no room in the table, since the maps were made. */
+  readonly unobserved: number;
 }
 
 const fullestListed = 20;
@@ -258,6 +260,7 @@ export class FlowTable implements Disposable {
       fullest,
       evicted: evictionCounts(this.#events),
       notBelieved: invalidSegmentCounts(this.#events),
+      unobserved: unobservedCount(this.#events),
     };
   }
 

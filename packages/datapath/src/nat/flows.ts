@@ -31,7 +31,7 @@ export interface FlowEntry {
    * The path to the backend: `local`, it is on this node (or the client is); `snat`, from an address of this node;
    * `dsr`, in a tunnel to its node, which replies to the client directly; `masquerade`, from an address of this node to
    * the destination itself, because the client is a pod and the destination no service; `direct`, as it is, because
-   * network policies select a pod at one end.
+   * network policies select a pod at one end, or because the connections of all pods are observed.
    */
   readonly forwarding: 'local' | 'snat' | 'dsr' | 'masquerade' | 'direct';
   /** The address that the backend sees as the client's. */

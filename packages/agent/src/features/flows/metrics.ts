@@ -30,6 +30,12 @@ export function addFlowMetrics(registry: Registry<MetricFacts>): void {
     ({ status }) =>
       status.datapath.nat.notBelieved.map(({ reason, count }): Sample => [[reason], count]),
   );
+  registry.value(
+    'counter',
+    'heddle_flows_unobserved_total',
+    'Connections of pods without policies that the flow table had no room for, so that they are not observed, since the maps were made.',
+    ({ status }) => status.datapath.nat.unobserved,
+  );
   gauge(
     'heddle_nat_ports',
     'SNAT ports towards each backend from each address of the node (snatPorts).',
