@@ -1,7 +1,7 @@
 export { FilterError } from './filters/errors.ts';
 export { type FlowMatch, flowMatch } from './filters/filters.ts';
 export { identityOf, reservedIdentity } from './flows/identity.ts';
-export { type FlowNode, flowMessage, responseJson } from './flows/message.ts';
+export { type FlowNode, flowMessage, lossMessage, responseJson } from './flows/message.ts';
 export {
   type Decision,
   type DnsRecord,
@@ -15,12 +15,15 @@ export {
 } from './flows/record.ts';
 export { FlowRing, type Loss } from './flows/ring.ts';
 export type { FlowSource } from './flows/source.ts';
+export { millisecondsOf, timestampOf } from './flows/time.ts';
 export { MetricsError } from './metrics/context.ts';
 export { FlowMetrics } from './metrics/metrics.ts';
 export { FlowObserver, type ObserverOptions } from './observer/observer.ts';
 export { PeerList, type PeerNode } from './observer/peers.ts';
-export { readFlows } from './observer/read-flows.ts';
+export { type FlowQuery, flowQuery, readFlows } from './observer/read-flows.ts';
 export { type ObserverSettings, RunningObserver } from './observer/run.ts';
 export { HealthState, observerHealthName } from './server/health.ts';
+export { type Place, parsePlace } from './server/place.ts';
 export { type Listen, listenText, RpcServer, type ServerOptions } from './server/server.ts';
 export type { TlsFiles } from './server/tls-files.ts';
+export { Waiting } from './waiting.ts';

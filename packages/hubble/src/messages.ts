@@ -5,6 +5,11 @@ export {
   type GetFlowsResponse,
   GetFlowsResponseSchema,
   Observer,
+  type ServerStatusResponse,
 } from './generated/observer/observer_pb.js';
-export { Peer } from './generated/peer/peer_pb.js';
+export {
+  type ChangeNotification,
+  ChangeNotificationType,
+  Peer,
+} from './generated/peer/peer_pb.js';
 export { NodeState } from './generated/relay/relay_pb.js';

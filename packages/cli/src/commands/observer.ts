@@ -1,5 +1,12 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
-import { type Listen, listenText, MetricsError, RunningObserver } from '@heddle/hubble';
+import {
+  type Listen,
+  listenText,
+  MetricsError,
+  type Place,
+  parsePlace,
+  RunningObserver,
+} from '@heddle/hubble';
 
 /** The options of `heddle observer`. */
 export interface ObserverOptions {
@@ -66,17 +73,13 @@ function tlsOf({ tlsCert, tlsKey, tlsClientCa }: ObserverOptions) {
   return { certificate: tlsCert, key: tlsKey, clientAuthority: tlsClientCa };
 }
 
-/** Reads `unix:///PATH`, `HOST:PORT`, `[HOST]:PORT` or `:PORT`. */
-function placeOf(flag: string, text: string): { unix: string } | { host: string; port: number } {
-  const unix = /^unix:(?:\/\/)?(\/.+)$/.exec(text);
-  if (unix) return { unix: unix[1]! };
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (!match || port > 65535) {
+function placeOf(flag: string, text: string): Place {
+  const place = parsePlace(text);
+  if (!place) {
     throw new Failure(
       exitCodes.usage,
       `${flag}: "${text}" is no address (unix:///PATH, HOST:PORT or :PORT)`,
     );
   }
-  return { host: match[1] ?? (match[2] || '::'), port };
+  return place;
 }

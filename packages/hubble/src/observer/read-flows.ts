@@ -20,7 +20,7 @@ const reorderMax = 5000;
 const sliceMs = 4;
 
 /** A request in the form in which it is carried out. */
-interface Query {
+export interface FlowQuery {
   readonly matches: FlowMatch;
   readonly mask: (flow: Flow) => Flow;
   /** Milliseconds since 1970. */
@@ -44,7 +44,7 @@ export async function* readFlows(
   request: GetFlowsRequest,
   signal: AbortSignal,
 ): AsyncGenerator<GetFlowsResponse> {
-  const query = queryOf(request);
+  const query = flowQuery(request);
   const slice = new Slice();
   const end = query.follows ? Number.POSITIVE_INFINITY : source.next;
   let position = await startOf(source, query, slice, signal);
@@ -82,7 +82,7 @@ export async function* readFlows(
 /** Returns the number of the first entry to read. */
 async function startOf(
   source: FlowSource,
-  { since, until, limit, isFirst, follows, matches }: Query,
+  { since, until, limit, isFirst, follows, matches }: FlowQuery,
   slice: Slice,
   signal: AbortSignal,
 ): Promise<number> {
@@ -119,7 +119,10 @@ class Slice {
   }
 }
 
-function queryOf(request: GetFlowsRequest): Query {
+/**
+ * Reads a request. Throws ConnectError with the code InvalidArgument if it cannot be carried out.
+ */
+export function flowQuery(request: GetFlowsRequest): FlowQuery {
   const { first: isFirst, follow: follows, number, since, until } = request;
   if (isFirst && follows) {
     throw new ConnectError('first and follow exclude each other', Code.InvalidArgument);

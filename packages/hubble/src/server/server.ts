@@ -1,12 +1,20 @@
 import { chmodSync, unlinkSync } from 'node:fs';
+import { createServer as createHttp1Server, type Server as Http1Server } from 'node:http';
 import {
+  createServer as createHttp2Server,
   createSecureServer,
-  createServer,
   type Http2SecureServer,
   type Http2Server,
   type ServerHttp2Session,
 } from 'node:http2';
-import { type AddressInfo, connect, type ListenOptions, type Socket } from 'node:net';
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type ListenOptions,
+  type Server,
+  type Socket,
+} from 'node:net';
 import type { DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
@@ -97,7 +105,9 @@ export class RpcServer implements AsyncDisposable {
 /** One address that is listened on. */
 class Listener {
   readonly #listen: Listen;
-  readonly #server: Http2Server | Http2SecureServer;
+  readonly #server: Server | Http2SecureServer;
+  /** Answers HTTP/1.1 without TLS, by which browsers and curl use gRPC-Web and Connect. */
+  readonly #http1: Http1Server | undefined;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
   readonly #onProblem: (message: string) => void;
@@ -118,7 +128,7 @@ class Listener {
       const files = listen.tls;
       this.#material = readTlsFiles(files);
       const isMutual = files.clientAuthority !== undefined;
-      this.#server = createSecureServer(
+      const server = createSecureServer(
         {
           ...{ ...this.#material, settings, minVersion: 'TLSv1.3', allowHTTP1: true },
           ...{ requestCert: isMutual, rejectUnauthorized: isMutual },
@@ -126,20 +136,31 @@ class Listener {
         handler,
       );
       this.#timer = setInterval(() => this.#reload(files), reloadInterval).unref();
+      this.#server = server;
+      this.#watchSessions(server);
     } else {
-      this.#server = createServer({ settings }, handler);
+      const http2 = createHttp2Server({ settings }, handler);
+      const http1 = createHttp1Server(handler);
+      this.#http1 = http1;
+      this.#watchSessions(http2);
+      this.#server = createServer((socket) => {
+        readVersion(socket, (isHttp2) => (isHttp2 ? http2 : http1).emit('connection', socket));
+      });
     }
     this.#server.maxConnections = connectionsMax;
-    this.#server.on('session', (session) => {
-      this.#sessions.add(session);
-      session.once('close', () => this.#sessions.delete(session));
-      // A client that resets its connection ends its session; there is nothing to answer.
-      session.on('error', () => {});
-    });
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
       socket.setKeepAlive(true, 30_000);
+    });
+  }
+
+  #watchSessions(server: Http2Server | Http2SecureServer): void {
+    server.on('session', (session) => {
+      this.#sessions.add(session);
+      session.once('close', () => this.#sessions.delete(session));
+      // A client that resets its connection ends its session; there is nothing to answer.
+      session.on('error', () => {});
     });
   }
 
@@ -187,6 +208,7 @@ class Listener {
       for (const socket of this.#sockets) socket.destroy();
     }, 500);
     for (const session of this.#sessions) session.close();
+    this.#http1?.close();
     await closed;
     clearTimeout(deadline);
   }
@@ -210,6 +232,35 @@ class Listener {
       this.#problem = why;
     }
   }
+}
+
+/** The first bytes of a connection of HTTP/2 (RFC 9113, 3.4), of which the first two begin no method of HTTP/1.1. */
+const preface = 'PR';
+/** A client that connects sends its first bytes within this time, in milliseconds. */
+const firstBytesMs = 10_000;
+
+/** Reads from the first bytes of a connection which version of HTTP it has. The bytes stay to be read. */
+function readVersion(socket: Socket, onVersion: (isHttp2: boolean) => void): void {
+  const timer = setTimeout(() => socket.destroy(), firstBytesMs);
+  let first = Buffer.alloc(0);
+  const onData = (chunk: Buffer) => {
+    first = Buffer.concat([first, chunk]);
+    if (first.length < preface.length) return;
+    clearTimeout(timer);
+    socket.off('data', onData);
+    socket.off('error', onError);
+    socket.pause();
+    socket.unshift(first);
+    const isHttp2 = first.toString('latin1', 0, preface.length) === preface;
+    onVersion(isHttp2);
+    // A session of HTTP/2 takes what was read by itself; that of HTTP/1.1 waits for the socket to flow.
+    if (!isHttp2) socket.resume();
+  };
+  // A client that resets its connection before it asks for anything gets no answer.
+  const onError = () => socket.destroy();
+  socket.on('data', onData);
+  socket.on('error', onError);
+  socket.once('close', () => clearTimeout(timer));
 }
 
 /** Returns the address as a user writes it. */

@@ -1,0 +1,45 @@
+/** The waits between attempts: twice as long each time, within limits, and of different lengths for each peer. */
+export class BackOff {
+  readonly #leastMs: number;
+  readonly #mostMs: number;
+  #next: number;
+
+  constructor(leastMs = 500, mostMs = 30_000) {
+    this.#leastMs = leastMs;
+    this.#mostMs = mostMs;
+    this.#next = leastMs;
+  }
+
+  /** Returns the milliseconds to wait before the next attempt. */
+  next(): number {
+    const wait = this.#next;
+    this.#next = Math.min(this.#mostMs, wait * 2);
+    // Peers that fail together do not come back at the same moment.
+    return wait * (0.75 + Math.random() / 2);
+  }
+
+  /** Notes a success: the next wait is the shortest. */
+  reset(): void {
+    this.#next = this.#leastMs;
+  }
+}
+
+/** Resolves after some milliseconds, or when `signal` aborts. */
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener('abort', done);
+  });
+}
+
+/** Returns the text of an error without the code before it. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return 'rawMessage' in error ? String(error.rawMessage) : error.message;
+}
