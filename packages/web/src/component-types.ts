@@ -85,7 +85,7 @@ function scriptRange(source: string, script: AST.Script): Range {
 function propsType(source: string, instance: AST.Script | null): string {
   if (!instance) return 'Record<string, never>';
   const { start, end } = scriptRange(source, instance);
-  const [, type] = /\}:\s*([^=]+?)\s*=\s*\$props\(\)/.exec(source.slice(start, end)) ?? [];
+  const [, type] = /:\s*([\w.]+)\s*=\s*\$props\(\)/.exec(source.slice(start, end)) ?? [];
   return type ?? 'Record<string, never>';
 }
 

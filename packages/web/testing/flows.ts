@@ -68,9 +68,20 @@ export function flowsOfTicks(
     matched += writeTick(writer, sources, at);
   }
   return {
-    ...{ at: (tick + 1) * tickMilliseconds, matched, shown: writer.ids.length, exact: true },
+    ...{
+      at: (tick + 1) * tickMilliseconds,
+      matched,
+      shown: writer.ids.length,
+      exact: isExact(sources),
+    },
     ...{ next: String(at), names: writer.names, ...writer.columns(), id: writer.ids },
   };
+}
+
+/** Returns true if all drops have room among the flows that are shown. */
+function isExact(sources: readonly FlowSource[]): boolean {
+  const drops = sources.filter(({ kind }) => kind).reduce((sum, { rate }) => sum + rate, 0);
+  return drops < shownPerSecond;
 }
 
 function writeTick(writer: RowWriter, sources: readonly FlowSource[], tick: number): number {

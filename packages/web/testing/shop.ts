@@ -116,9 +116,9 @@ function addTrouble(builder: ClusterBuilder): void {
   builder.link('checkout', 'ledger', 8443, 0, { dropped: 38, first: troubleMinutes });
   builder.link('preview-17', 'payment-api', 8080, 0, { dropped: 4, first: 323 });
   builder.link('nightly-report', 'payments-db', 5432, 0, { dropped: 2, last: 716 });
-  builder.link('loadtest', 'storefront-canary', 80, 0, { refused: 120, first: 12 });
-  builder.link('internet', 'admin', 443, 0, { dropped: 0.4, last: 4 });
-  builder.link('internet', 'edge-gateway', 8443, 0, { dropped: 0.005, last: 3 });
+  builder.link('loadtest', 'storefront-canary', 80, 0, { refused: 3, first: 12 });
+  builder.link('internet', 'admin', 443, 0, { dropped: 0.4, first: 200, last: 4 });
+  builder.link('internet', 'edge-gateway', 8443, 0, { dropped: 0.05, first: 90, last: 3 });
   builder.link('etl', 'customers-db', 5432, 1, {
     ...policy('data', 'customers-db-ingress'),
     first: 31,

@@ -49,6 +49,11 @@ export class PageState {
     (this.counts?.drops ?? []).filter((id) => !Object.hasOwn(this.muted, id)).length,
   );
 
+  /** The bounds of a window that stands still; while it is live, both are undefined and stand for now. */
+  readonly fixedRange: { readonly from?: number; readonly to?: number } = $derived(
+    this.isLive ? {} : this.range,
+  );
+
   readonly #flowReaders = new Set<(rows: FlowRows) => void>();
   readonly #stream: Stream = new Stream({
     events: {
