@@ -17,6 +17,7 @@ import { memory } from './cases/memory.ts';
 import { packets } from './cases/packets.ts';
 import { podsCases } from './cases/pods.ts';
 import { policyCases } from './cases/policy.ts';
+import { policyChange } from './cases/policy-change.ts';
 import { ports } from './cases/ports.ts';
 import { wrk } from './cases/wrk.ts';
 
@@ -24,7 +25,7 @@ import { wrk } from './cases/wrk.ts';
 export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
   ...podsCases,
-  ...policyCases,
+  ...[...policyCases, policyChange],
   ...[outsideConnect, outsideExchange, packets, ports, floods],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle, machine],
 ];

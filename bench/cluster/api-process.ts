@@ -3,6 +3,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { ApiServer } from '@heddle/kube/testing/api-server';
 import { makeNode } from '@heddle/kube/testing/cluster-objects';
+import type { WrittenObject } from '@heddle/kube/testing/object-store';
 import { markerEndpoints, markerMs, type Sighting } from './lag.ts';
 import { clusterService, clusterSlice } from './objects.ts';
 
@@ -14,6 +15,8 @@ export type Order =
       readonly endpoints: number;
       readonly node: string;
     }
+  /** Makes objects, or changes them. Answers with the moment before the last one. */
+  | { readonly do: 'put'; readonly objects: readonly WrittenObject[] }
   /** Gives a service other endpoints. Answers with the moment. */
   | {
       readonly do: 'change';
@@ -65,6 +68,14 @@ async function obey(order: Order): Promise<unknown> {
         server.set(clusterSlice(n, order.endpoints));
       }
       return null;
+    }
+    case 'put': {
+      let atNs = 0;
+      for (const object of order.objects) {
+        atNs = nowNs();
+        server.set(object);
+      }
+      return atNs;
     }
     case 'change': {
       const atNs = nowNs();

@@ -1,20 +1,13 @@
-import type { ChildProcess } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import type { ApiServerOptions } from '@heddle/kube/testing/api-server';
 import { createLab, type Lab } from '@heddle/lab';
-import { CertificateAuthority } from '@heddle/sys/testing/certificates';
 import { type Programmed, ServicesMap } from '../services-map.ts';
-import { Sockets } from '../traffic/sockets.ts';
 import { AgentProcess, sizeFlags } from '../variants/agent-process.ts';
-import { answer, quietCpu, type World } from '../world.ts';
-import type { Churn, Churned, Order } from './api-process.ts';
+import { quietCpu, type World } from '../world.ts';
+import { ApiProcess, Cpus, nowNs } from './api-client.ts';
+import type { Churn, Churned } from './api-process.ts';
 import type { Sighting } from './lag.ts';
 import { clusterIp } from './objects.ts';
 
-const script = fileURLToPath(new URL('./api-process.ts', import.meta.url));
-const token = 'the-agent';
 /** The agent looks every few seconds whether there is memory to give back. */
 const settleMs = 8_000;
 
@@ -43,14 +36,14 @@ export class Cluster implements Disposable {
   readonly arrival: Arrival;
   readonly agent: AgentProcess;
   readonly #lab: Lab;
-  readonly #api: ChildProcess;
+  readonly #api: ApiProcess;
   readonly #map: ServicesMap;
   readonly #size: ClusterSize;
   #generation = 0;
 
   private constructor(
     lab: Lab,
-    api: ChildProcess,
+    api: ApiProcess,
     agent: AgentProcess,
     { map, arrival }: { map: ServicesMap; arrival: Arrival },
     size: ClusterSize,
@@ -69,28 +62,21 @@ export class Cluster implements Disposable {
     try {
       const node = lab.nodes[0]!;
       const folder = world.folder(lab.name);
-      const authority = new CertificateAuthority();
-      const pair = authority.issue({ name: 'kube-apiserver', hosts: ['127.0.0.1'] });
-      const options: ApiServerOptions = { tls: pair, tokens: [token] };
       const cpus = new Cpus(world);
-      const api = cpus.on(0, () =>
-        node.spawn(process.execPath, [script, JSON.stringify(options)], {
-          stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-        }),
-      );
-      const url = (await answer(api)) as string;
-      await ask(api, { do: 'fill', node: node.name, ...size });
-      const kubeconfig = `${folder}/kubeconfig`;
-      writeFileSync(kubeconfig, kubeconfigOf(url, authority.cert));
+      const api = await ApiProcess.start(node, cpus, folder);
+      await api.ask({ do: 'fill', node: node.name, ...size });
       const agent = cpus.on(quietCpu(world.platform), () => {
-        const flags = { kubeconfig, ...sizeFlags(size.services, size.endpoints) };
+        const flags = {
+          kubeconfig: api.kubeconfig,
+          ...sizeFlags(size.services, size.endpoints),
+        };
         return new AgentProcess(node, folder, flags);
       });
       const map = await agent.first(() => ServicesMap.open(world.platform, node.bpffs));
       const inForceNs = await untilInForce(agent, map, size);
       const cpuMs = agent.cpuNs() / 1e6;
       const peakMiB = agent.peakBytes() / 2 ** 20;
-      const connectedNs = (await ask(api, { do: 'connected' })) as number;
+      const connectedNs = (await api.ask({ do: 'connected' })) as number;
       const arrival = {
         fromConnectMs: (inForceNs - connectedNs) / 1e6,
         fromStartMs: (inForceNs - agent.startedNs) / 1e6,
@@ -127,7 +113,7 @@ export class Cluster implements Disposable {
         await sleep(1);
       }
     };
-    const churned = ask(this.#api, { do: 'churn', ...churn }).finally(() => {
+    const churned = this.#api.ask({ do: 'churn', ...churn }).finally(() => {
       isOver = true;
     });
     const [result] = await Promise.all([churned, watched()]);
@@ -141,7 +127,7 @@ export class Cluster implements Disposable {
   async #change(n: number): Promise<number> {
     const address = clusterIp(n);
     const before = this.#map.entry(address);
-    const asked = ask(this.#api, {
+    const asked = this.#api.ask({
       do: 'change',
       service: n,
       endpoints: this.#size.endpoints,
@@ -164,27 +150,8 @@ export class Cluster implements Disposable {
 
   [Symbol.dispose](): void {
     this.#map[Symbol.dispose]();
-    this.#api.disconnect();
+    this.#api[Symbol.dispose]();
     this.#lab[Symbol.dispose]();
-  }
-}
-
-/** Starts processes on one processor: they inherit it from this one. */
-class Cpus {
-  readonly #sockets: Sockets;
-
-  constructor(world: World) {
-    this.#sockets = new Sockets(world.platform);
-  }
-
-  on<T>(cpu: number, start: () => T): T {
-    const allowed = this.#sockets.processors();
-    this.#sockets.pinTo(cpu);
-    try {
-      return start();
-    } finally {
-      this.#sockets.allowProcessors(allowed);
-    }
   }
 }
 
@@ -201,24 +168,4 @@ async function untilInForce(
       : undefined;
   });
   return nowNs();
-}
-
-/** Sends an order, and gives its answer. One at a time. */
-function ask(api: ChildProcess, order: Order): Promise<unknown> {
-  api.send(order);
-  return answer(api);
-}
-
-/** Returns a time of CLOCK_MONOTONIC, which all processes share. */
-function nowNs(): number {
-  return Number(process.hrtime.bigint());
-}
-
-function kubeconfigOf(url: string, ca: string): string {
-  return JSON.stringify({
-    ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'bench' },
-    contexts: [{ name: 'bench', context: { cluster: 'bench', user: 'agent' } }],
-    clusters: [{ name: 'bench', cluster: { server: url, 'certificate-authority-data': btoa(ca) } }],
-    users: [{ name: 'agent', user: { token } }],
-  });
 }

@@ -1,3 +1,4 @@
+import type { WrittenObject } from '@heddle/kube/testing/object-store';
 import { backendPort } from '../catalog.ts';
 
 // The objects of a cluster with network policies. The measured pods are in the namespace `default` of
@@ -29,7 +30,10 @@ export function scaleOf(policies: number): PolicyScale {
 }
 
 /** Returns the namespaces, pods and policies that an API server has. */
-export function policyObjects(scale: PolicyScale, measured: readonly MeasuredPod[]): object[] {
+export function policyObjects(
+  scale: PolicyScale,
+  measured: readonly MeasuredPod[],
+): WrittenObject[] {
   const namespaces = Array.from({ length: namespaceCount(scale) }, (_, n) => namespaceName(n));
   return [
     ...[measuredNamespace, ...namespaces].map(namespaceObject),
@@ -40,13 +44,13 @@ export function policyObjects(scale: PolicyScale, measured: readonly MeasuredPod
 }
 
 /** Returns the n-th peer; another `app` makes it a peer of another policy. */
-export function peerPod(n: number, app = n % localPolicies): object {
+export function peerPod(n: number, app = n % localPolicies): WrittenObject {
   const pod = { name: `peer-${n}`, address: peerAddress(n) };
   return podObject(peerNamespace(n), pod, 'node2', { app: `app-${app}` });
 }
 
 /** Returns the n-th policy; those after the first hundred select pods of other nodes only. */
-export function networkPolicy(n: number, port = portOf(n)): object {
+export function networkPolicy(n: number, port = portOf(n)): WrittenObject {
   const app = n === allowing ? 'measured' : `app-${n % localPolicies}`;
   const peer = {
     podSelector: { matchLabels: { app } },
@@ -81,7 +85,7 @@ export function portOf(n: number): number {
 }
 
 /** Returns a Pod of the measured node. */
-export function measuredPod(pod: MeasuredPod): object {
+export function measuredPod(pod: MeasuredPod): WrittenObject {
   return podObject(measuredNamespace, pod, 'node1', { app: 'measured' });
 }
 
@@ -103,7 +107,7 @@ function namespaceName(n: number): string {
   return `team-${n}`;
 }
 
-function namespaceObject(name: string): object {
+function namespaceObject(name: string): WrittenObject {
   const labels = { 'kubernetes.io/metadata.name': name, team: 'peers' };
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
 }
@@ -113,7 +117,7 @@ function podObject(
   { name, address }: MeasuredPod,
   nodeName: string,
   labels: Readonly<Record<string, string>>,
-): object {
+): WrittenObject {
   return {
     ...{ apiVersion: 'v1', kind: 'Pod' },
     // The lab's plug-in names a pod's UID by its name.

@@ -26,6 +26,13 @@ const kinds: Record<Kind, KindTraits> = {
     plural: 'endpointslices',
     namespaced: true,
   },
+  Namespace: { apiVersion: 'v1', group: 'api/v1', plural: 'namespaces', namespaced: false },
+  NetworkPolicy: {
+    apiVersion: 'networking.k8s.io/v1',
+    group: 'apis/networking.k8s.io/v1',
+    plural: 'networkpolicies',
+    namespaced: true,
+  },
 };
 
 /** Adds a kind that the server has from now on. */

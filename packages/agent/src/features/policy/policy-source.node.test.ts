@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { ApiServer } from '@heddle/kube/testing/api-server';
-import { defineKind } from '@heddle/kube/testing/object-store';
 import { policyReader } from '@heddle/objects';
 import { nodePlatform } from '@heddle/sys/node';
 import { eventually } from '@heddle/sys/testing/eventually';
@@ -12,15 +11,7 @@ import type { Feature } from '../../feature.ts';
 import { openClusterSource, type Source } from '../../source/index.ts';
 import { policyFeature } from './policy.ts';
 
-// The API server has no ClusterNetworkPolicies until a test defines them.
-defineKind('Namespace', {
-  ...{ apiVersion: 'v1', group: 'api/v1', plural: 'namespaces', namespaced: false },
-});
-defineKind('NetworkPolicy', {
-  ...{ apiVersion: 'networking.k8s.io/v1', group: 'apis/networking.k8s.io/v1' },
-  ...{ plural: 'networkpolicies', namespaced: true },
-});
-
+// The API server has no ClusterNetworkPolicies.
 const namespace = (name: string) => ({
   ...{ apiVersion: 'v1', kind: 'Namespace' },
   metadata: { name, labels: { team: name } },
