@@ -7,10 +7,12 @@
  *
  * The request on the agent's socket: `NAME=VALUE\0` for each environment variable of CNI, with the
  * descriptor of the network namespace, then `\0`, then what the runtime has written to stdin. The
- * answer: `0` for success or `1` for failure, then what the runtime reads from stdout.
+ * answer: `0` for success, `1` for failure, or `2` for a failure of STATUS that ends once the agent
+ * has started; then what the runtime reads from stdout.
  */
 #include "io.h"
 #include "link.h"
+#include "ready.h"
 #include "text.h"
 
 /* Error codes of CNI. */
@@ -45,6 +47,8 @@ static char **environment;
 static enum verb verb;
 /* The version in the configuration, or the newest. */
 static struct text version = { "1.1.0", 5 };
+/* No agent listens, or it has ended before its answer. */
+static bool is_away;
 
 /* Returns the value of an environment variable, or NULL if it is missing or empty. */
 static const char *variable(const char *name)
@@ -134,8 +138,10 @@ static bool is_answer(void)
 
 	if (answer.length == 1)
 		return answer.bytes[0] == '0' && verb != ADD;
-	return answer.length && (answer.bytes[0] == '0' || answer.bytes[0] == '1') &&
-	       read_object(json, "", &ignored);
+	if (!answer.length || !read_object(json, "", &ignored))
+		return false;
+	return answer.bytes[0] == '0' || answer.bytes[0] == '1' ||
+	       (answer.bytes[0] == '2' && verb == STATUS);
 }
 
 /* Reads the answer of the agent that listens at the path. Returns NULL or why there is none. */
@@ -159,6 +165,7 @@ static const char *ask_agent(struct text path)
 	do
 		error = connect(fd, &address, sizeof(address));
 	while (error == -EINTR);
+	is_away = error == -ECONNREFUSED || error == -ENOENT;
 	if (error)
 		return meaning_of(error);
 	error = send_request(fd);
@@ -167,6 +174,7 @@ static const char *ask_agent(struct text path)
 		return meaning_of(error);
 	shutdown(fd, SHUT_WR);
 	reason = read_to_end(fd, &answer, answer_bytes);
+	is_away = !answer.length && monotonic_ms() < deadline_ms;
 	return is_answer() ? NULL : reason ?: "the connection ended before the answer";
 }
 
@@ -193,9 +201,27 @@ _Noreturn static void act_without_agent(struct text path, const char *reason)
 		delete_pod_interface();
 		leave(0);
 	case STATUS:
+		if (is_away && was_ready(path))
+			leave(0);
 		fail(NOT_AVAILABLE, "the agent of Heddle does not answer", path, reason);
 	default:
 		fail(TRY_AGAIN_LATER, "the agent of Heddle does not answer", path, reason);
+	}
+}
+
+/* Keeps the record of STATUS by the agent's answer. Exits where the record decides. */
+static void judge_status(struct text path)
+{
+	switch (answer.bytes[0]) {
+	case '0':
+		remember_ready(path);
+		break;
+	case '1':
+		forget_ready(path);
+		break;
+	default:
+		if (was_ready(path))
+			leave(0);
 	}
 }
 
@@ -312,6 +338,8 @@ _Noreturn __attribute__((used)) static void start(char **stack)
 	reason = ask_agent(path);
 	if (reason)
 		act_without_agent(path, reason);
+	if (verb == STATUS)
+		judge_status(path);
 	if (verb == DEL && answer.bytes[0] == '0')
 		delete_pod_interface();
 	finish(answer.bytes[0] != '0', (struct text){ answer.bytes + 1, answer.length - 1 });

@@ -150,7 +150,8 @@ static inline long write(int fd, const void *bytes, size_t length)
 
 static inline long open(const char *path, int flags)
 {
-	return system_call(SYS_openat, AT_FDCWD, (long)path, flags, 0, 0);
+	/* A file that the call creates is for its owner alone. */
+	return system_call(SYS_openat, AT_FDCWD, (long)path, flags, 0600, 0);
 }
 
 static inline long poll(struct pollfd *entry, const struct __kernel_timespec *timeout)
@@ -207,6 +208,14 @@ static inline long monotonic_ms(void)
 
 	system_call(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&time, 0, 0, 0);
 	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+static inline unsigned int boot_seconds(void)
+{
+	struct __kernel_timespec time;
+
+	system_call(SYS_clock_gettime, CLOCK_BOOTTIME, (long)&time, 0, 0, 0);
+	return time.tv_sec;
 }
 
 _Noreturn static inline void leave(int status)

@@ -60,7 +60,7 @@ export async function callCni(
 
 function parse(answer: Uint8Array): CniTestAnswer {
   const text = decodeUtf8(answer);
-  if (!/^[01]/.test(text)) throw new Error(`the CNI socket answers ${JSON.stringify(text)}`);
+  if (!/^[012]/.test(text)) throw new Error(`the CNI socket answers ${JSON.stringify(text)}`);
   const output = text.slice(1);
   return { isSuccess: text[0] === '0', output: output === '' ? undefined : JSON.parse(output) };
 }

@@ -100,6 +100,17 @@ describe('the agent and its CNI plug-in', { timeout: 180_000 }, () => {
     }
   });
 
+  test('STATUS stays a success while the agent restarts', async () => {
+    await podsLab.start();
+    assert.equal(await codeOf(podsLab.cniStatus()), 0);
+    for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+      await podsLab.kill(signal);
+      assert.equal(await codeOf(podsLab.cniStatus()), 0);
+      await podsLab.start();
+      assert.equal(await codeOf(podsLab.cniStatus()), 0);
+    }
+  });
+
   test('a chained plug-in gets the result, and an agent that starts again keeps it', async () => {
     await podsLab.start();
     const record = `${podsLab.binDir}/record`;

@@ -99,12 +99,12 @@ export abstract class AgentLab implements Disposable {
     });
   }
 
-  /** Kills the agent with SIGKILL and resolves when it has ended. */
-  async kill(): Promise<void> {
+  /** Ends the agent with a signal and resolves when it has ended. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const agent = this.#agent;
     if (!agent || agent.exitCode !== null || agent.signalCode !== null) return;
     const exited = once(agent, 'exit');
-    agent.kill('SIGKILL');
+    agent.kill(signal);
     await exited;
   }
 

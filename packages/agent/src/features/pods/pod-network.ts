@@ -121,12 +121,16 @@ export class PodNetwork implements CniHandler, Disposable {
     return [...this.#problems, ...this.#congestion.problems];
   }
 
+  get isStarting(): boolean {
+    return !this.#isComplete;
+  }
+
   get notReady(): string | undefined {
     const { kind, datapath } = this.#options;
     if (!datapath.pods.supports(kind)) {
       return `the kernel has no ${kind} (Linux 6.8 with CONFIG_NETKIT); set podInterface to veth`;
     }
-    if (!this.#isComplete) return 'the agent has not read all objects yet';
+    if (this.isStarting) return 'the agent has not read all objects yet';
     if (this.#pool.usage().length > 0) return undefined;
     return 'the node has no ranges of addresses for pods yet (spec.podCIDRs of its Node object, or podCIDRs of the configuration)';
   }

@@ -2,9 +2,9 @@ import { NetworkNamespace } from '@heddle/netlink';
 import { type Client, type ServerLimits, type Session, StreamServer } from '@heddle/rpc';
 import { closeFd, type Platform } from '@heddle/sys';
 import { listenUnix, removeOwnSocket, socketIdentity } from '@heddle/sys/net';
+import { encodeError } from './answer.ts';
 import { CniError } from './errors.ts';
-import { encodeAnswer, longestMessage } from './message.ts';
-import { errorResult } from './result.ts';
+import { longestMessage } from './message.ts';
 import { type Answered, answerCall, type CniHandler, failedAnswer } from './verbs.ts';
 
 /** The longest time that the runtime waits for a pod, in milliseconds: the plug-in ends by itself after 20 s. */
@@ -39,7 +39,7 @@ export class CniServer implements Disposable {
       clientName: 'CNI client',
       limits,
       takesDescriptors: true,
-      refusal: () => encodeAnswer(false, errorResult('1.1.0', busy)),
+      refusal: () => encodeError('1.1.0', busy),
       newSession: (client) => new CniSession(platform, client, handler, onAnswer),
     });
     try {
@@ -147,7 +147,7 @@ class CniSession implements Session {
       return answerCall(this.#message(), this.#namespace, this.#handler);
     }
     const error = new CniError('decode', `read CNI call: longer than ${longestMessage} bytes`);
-    const bytes = encodeAnswer(false, errorResult('1.1.0', error));
+    const bytes = encodeError('1.1.0', error);
     return { bytes, verb: '', subject: '', error };
   }
 

@@ -8,6 +8,8 @@ export const cniCodes = {
   config: 7,
   tryAgain: 11,
   unavailable: 50,
+  /** The agent starts. The plug-in reports success if the node was ready a moment ago. */
+  starting: 50,
   /** The pod interface could not be created or programmed. */
   failed: 100,
   /** The pod has an interface of that name, or the node's interface belongs to another pod. */
@@ -19,12 +21,16 @@ export const cniCodes = {
 /** A failure that the container runtime receives. The message reads `verb noun: cause`. */
 export class CniError extends Error {
   override readonly name = 'CniError';
-  readonly code: number;
+  readonly kind: keyof typeof cniCodes;
   readonly details: string;
 
   constructor(kind: keyof typeof cniCodes, message: string, details = '') {
     super(message);
-    this.code = cniCodes[kind];
+    this.kind = kind;
     this.details = details;
+  }
+
+  get code(): number {
+    return cniCodes[this.kind];
   }
 }

@@ -1,4 +1,4 @@
-import { decodeUtf8, encodeUtf8 } from '@heddle/sys';
+import { decodeUtf8 } from '@heddle/sys';
 import { CniError } from './errors.ts';
 
 /** The longest message, in bytes. */
@@ -27,9 +27,4 @@ export function parseMessage(bytes: Uint8Array): CniMessage {
     environment.set(entry.slice(0, equals), entry.slice(equals + 1));
     at = end + 1;
   }
-}
-
-/** Returns the bytes of an answer: whether the call succeeded, and what the plug-in prints. */
-export function encodeAnswer(isSuccess: boolean, output: object | undefined): Uint8Array {
-  return encodeUtf8(`${isSuccess ? 0 : 1}${output === undefined ? '' : JSON.stringify(output)}`);
 }

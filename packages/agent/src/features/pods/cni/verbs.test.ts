@@ -36,6 +36,7 @@ class TestHandler implements CniHandler {
   readonly calls: unknown[] = [];
   notReady: string | undefined;
   unavailable: string | undefined;
+  isStarting = false;
   error: Error | undefined;
 
   add(call: { readonly containerId: string }): AddedPod {
@@ -72,6 +73,8 @@ interface Call {
 }
 
 interface Answer {
+  /** The first byte: `0` for success. */
+  readonly first: string;
   readonly isSuccess: boolean;
   readonly output: { readonly code: number; readonly msg: string; readonly cniVersion: string };
 }
@@ -89,7 +92,7 @@ function call(options: Call): Answer {
   const given = 'namespace' in options ? options.namespace : namespace;
   const text = decodeUtf8(answerCall(bytes, given, handler).bytes);
   const output = text.length > 1 ? JSON.parse(text.slice(1)) : undefined;
-  return { isSuccess: text[0] === '0', output };
+  return { first: text[0]!, isSuccess: text[0] === '0', output };
 }
 
 test('ADD answers in the format of each version', () => {
@@ -222,6 +225,18 @@ test('ADD waits with code 11, and STATUS reports code 50', () => {
   handler.notReady = undefined;
   assert.equal(call({ handler }).isSuccess, true);
   assert.equal(call({ verb: 'STATUS', handler }).output.code, 50);
+});
+
+test('STATUS reports an agent that starts in another way than one that cannot connect pods', () => {
+  const handler = new TestHandler();
+  const statusOf = (unavailable: string | undefined, isStarting: boolean) => {
+    Object.assign(handler, { unavailable, isStarting });
+    const { first, output } = call({ verb: 'STATUS', handler });
+    return [first, output?.code];
+  };
+  assert.deepEqual(statusOf('the agent has not read all objects yet', true), ['2', 50]);
+  assert.deepEqual(statusOf('all addresses are used', false), ['1', 50]);
+  assert.deepEqual(statusOf(undefined, false), ['0', undefined]);
 });
 
 test('GC without a list of valid attachments removes nothing', () => {

@@ -1,4 +1,5 @@
 import type { NetworkNamespace } from '@heddle/netlink';
+import { encodeError, encodeResult } from './answer.ts';
 import {
   type AttachmentKey,
   type CniCall,
@@ -8,14 +9,8 @@ import {
   versionOf,
 } from './call.ts';
 import { CniError } from './errors.ts';
-import { type CniMessage, encodeAnswer, parseMessage } from './message.ts';
-import {
-  type AddedPod,
-  addResult,
-  errorResult,
-  previousAddresses,
-  versionResult,
-} from './result.ts';
+import { type CniMessage, parseMessage } from './message.ts';
+import { type AddedPod, addResult, previousAddresses, versionResult } from './result.ts';
 
 /** The work behind the verbs. Methods throw CniError; another error becomes one with code 100. */
 export interface CniHandler {
@@ -42,6 +37,8 @@ export interface CniHandler {
   readonly notReady: string | undefined;
   /** The reason why no further pod can be connected now, if there is one. */
   readonly unavailable: string | undefined;
+  /** True until the agent knows whether it can connect pods. */
+  readonly isStarting: boolean;
 }
 
 /** An answered call. */
@@ -71,16 +68,16 @@ export function answerCall(
     const { verb } = call;
     if (verb === 'ADD') {
       const pod = add(call as AddCall, namespace, handler);
-      const bytes = encodeAnswer(true, addResult(call.version, pod));
+      const bytes = encodeResult(addResult(call.version, pod));
       return { bytes, verb, subject, error: undefined, added: { pod, call: call as AddCall } };
     }
     const output = run(call, verb, namespace, handler);
-    return { bytes: encodeAnswer(true, output), verb, subject, error: undefined };
+    return { bytes: encodeResult(output), verb, subject, error: undefined };
   } catch (cause) {
     const error = toCniError(cause);
     const verb = read?.environment.get('CNI_COMMAND') ?? '';
     const version = versionOf(read?.input ?? new Uint8Array(0));
-    return { bytes: encodeAnswer(false, errorResult(version, error)), verb, subject, error };
+    return { bytes: encodeError(version, error), verb, subject, error };
   }
 }
 
@@ -91,7 +88,7 @@ export function failedAnswer(
   error: CniError,
 ): Answered {
   const version = versionOf(parseMessage(message).input);
-  return { bytes: encodeAnswer(false, errorResult(version, error)), verb, subject, error };
+  return { bytes: encodeError(version, error), verb, subject, error };
 }
 
 type AddCall = CniCall & { readonly verb: 'ADD' };
@@ -136,7 +133,10 @@ function run(
     }
     case 'STATUS':
       if (handler.unavailable === undefined) return undefined;
-      throw new CniError('unavailable', `connect pods: ${handler.unavailable}`);
+      throw new CniError(
+        handler.isStarting ? 'starting' : 'unavailable',
+        `connect pods: ${handler.unavailable}`,
+      );
     case 'VERSION':
       return versionResult(version);
   }
