@@ -146,10 +146,11 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
     this.#opened[Symbol.dispose]();
   }
 
-  #podAt(ifindex: number): string | undefined {
+  /** Returns the first answer of a feature to a question. */
+  #firstOf<Answer>(ask: (feature: Feature) => Answer | undefined): Answer | undefined {
     for (const { feature } of this.#features) {
-      const pod = feature.podAt?.(ifindex);
-      if (pod !== undefined) return pod;
+      const answer = ask(feature);
+      if (answer !== undefined) return answer;
     }
     return undefined;
   }
@@ -343,7 +344,10 @@ export class Agent<Datapath extends NodeDatapath = NodeDatapath> implements Disp
 
   /** Returns the control methods that no feature owns. */
   #ownMethods(): Methods {
-    const drops = new DropFeed((ifindex) => this.#podAt(ifindex));
+    const drops = new DropFeed({
+      podAt: (ifindex) => this.#firstOf((feature) => feature.podAt?.(ifindex)),
+      ruleAt: (number) => this.#firstOf((feature) => feature.ruleAt?.(number)),
+    });
     return {
       status: () => this.#status(),
       'config.get': () => this.#config,

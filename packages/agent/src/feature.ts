@@ -7,7 +7,7 @@ import type { Registry } from './metrics/registry.ts';
 import type { OwnAddress } from './node/own-addresses.ts';
 import type { ServerAddress, SourceState } from './source/source.ts';
 import type { Watch } from './source/watches.ts';
-import type { EffectiveConfig, RowCounts } from './status.ts';
+import type { EffectiveConfig, RowCounts, VerdictRule } from './status.ts';
 
 /**
  * A feature as the agent knows it before it runs: one entry in the list of `features/index.ts`. `Datapath` is
@@ -88,6 +88,8 @@ export interface Feature extends Disposable {
   readonly methods?: Methods;
   /** Returns the pod (`namespace/name`) at an interface of the node, or undefined if no known pod is there. */
   podAt?(ifindex: number): string | undefined;
+  /** Returns the rule of network policies with a number, as drops and verdicts name it. */
+  ruleAt?(number: number): VerdictRule | undefined;
   /** Returns the names (`namespace/name`) of what is served, by `TCP 192.0.2.1 80`. */
   owners?(): Iterable<readonly [string, string]>;
 }

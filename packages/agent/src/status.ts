@@ -1,4 +1,5 @@
 import type { DatapathStatus, DropNotice } from '@heddle/datapath';
+import type { RuleAction } from '@heddle/policy';
 import type { HttpServerStatus } from '@heddle/rpc';
 import type { Config } from './config.ts';
 import type { IntegrityStatus } from './integrity-watch.ts';
@@ -83,8 +84,21 @@ export interface CoreStatus {
   readonly warnings: readonly string[];
 }
 
+/** The rule that decided about a connection in one direction. */
+export interface VerdictRule {
+  /** `NetworkPolicy default/web` or `ClusterNetworkPolicy baseline`. */
+  readonly policy: string;
+  /** The position in the list of the policy, from 0. */
+  readonly rule: number;
+  /** The name that it may have in a ClusterNetworkPolicy. */
+  readonly name?: string;
+  readonly action: RuleAction;
+}
+
 /** A dropped packet, as `drops.follow` returns it. */
 export interface DropEntry extends DropNotice {
   /** The pod (`namespace/name`) at the interface; absent at other interfaces, and if it is unknown. */
   readonly pod?: string;
+  /** The rule that denies the packet; absent if none does, and if it is not programmed any more. */
+  readonly deniedBy?: VerdictRule;
 }

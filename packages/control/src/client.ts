@@ -22,6 +22,8 @@ export class ControlClient implements ControlSource {
   #onEvent: ((event: unknown) => void) | undefined;
   #onEnd: ((error?: Error) => void) | undefined;
   #failure: Error | undefined;
+  /** The error of all requests from now on, once the connection has ended. */
+  #ended: Error | undefined;
   #lastId = 0;
 
   private constructor(socket: Socket, path: string) {
@@ -35,6 +37,7 @@ export class ControlClient implements ControlSource {
       const error =
         this.#failure ??
         new Failure(exitCodes.unreachable, `reach agent: it closed the connection on ${path}`);
+      this.#ended = error;
       for (const { reject } of this.#pending.values()) reject(error);
       this.#pending.clear();
       this.#onEnd?.(error);
@@ -60,6 +63,7 @@ export class ControlClient implements ControlSource {
 
   /** Sends a request and returns its result. Rejects with Failure. */
   async request(method: string, params: Record<string, unknown> = {}): Promise<unknown> {
+    if (this.#ended) throw this.#ended;
     const id = ++this.#lastId;
     const reply = await new Promise<Reply>((resolve, reject) => {
       const timeout = setTimeout(() => {

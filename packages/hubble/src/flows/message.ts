@@ -255,7 +255,7 @@ function policies(decisions: readonly Decision[]) {
   for (const { direction, verdict, relation, policy } of decisions) {
     if (relation === PolicyDecision_Relation.NEAREST) continue;
     const side = direction === TrafficDirection.EGRESS ? 'egress' : 'ingress';
-    const list = lists[`${side}${verdict === Verdict.DROPPED ? 'Denied' : 'Allowed'}By`];
+    const list = lists[`${side}${verdict === Verdict.FORWARDED ? 'Allowed' : 'Denied'}By`];
     const isKnown = list.some(
       ({ kind, namespace, name }) =>
         kind === policy.kind && namespace === policy.namespace && name === policy.name,

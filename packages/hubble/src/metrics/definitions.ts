@@ -20,6 +20,8 @@ export interface CounterDefinition {
 export interface MetricDefinition {
   /** Options besides those of the context. */
   readonly options: readonly string[];
+  /** True if verdicts of policies count; elsewhere the packets that they are about count already. */
+  readonly countsVerdicts?: true;
   readonly counters: (options: MetricOptions) => readonly CounterDefinition[];
 }
 
@@ -27,12 +29,12 @@ const nothing: readonly (readonly string[])[] = [];
 
 /** All metrics by name. */
 export const metricDefinitions: Readonly<Record<string, MetricDefinition>> = {
-  flow: { options: [], counters: () => [flowsProcessed] },
+  flow: { options: [], countsVerdicts: true, counters: () => [flowsProcessed] },
   drop: { options: [], counters: () => [drops] },
   tcp: { options: [], counters: () => [tcpFlags] },
   icmp: { options: [], counters: () => [icmp] },
   'port-distribution': { options: [], counters: () => [ports] },
-  policy: { options: [], counters: () => [policyVerdicts] },
+  policy: { options: [], countsVerdicts: true, counters: () => [policyVerdicts] },
   'flows-to-world': {
     options: ['any-drop', 'port', 'syn-only'],
     counters: (options) => [flowsToWorld(options)],

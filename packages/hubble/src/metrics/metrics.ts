@@ -1,4 +1,4 @@
-import type { FlowRecord } from '../flows/record.ts';
+import { eventType, type FlowRecord } from '../flows/record.ts';
 import type { Loss } from '../flows/ring.ts';
 import { LostEventSource } from '../generated/flow/flow_pb.js';
 import { contextOptions, LabelContext, MetricsError } from './context.ts';
@@ -12,6 +12,7 @@ interface Counting {
   readonly counter: Counter;
   readonly context: LabelContext;
   readonly count: CounterDefinition['count'];
+  readonly countsVerdicts: boolean;
 }
 
 /**
@@ -41,7 +42,7 @@ export class FlowMetrics {
       const definition = metricDefinitions[name]!;
       const context = new LabelContext(name, options);
       return definition.counters(options).map((each) => ({
-        ...{ context, count: each.count },
+        ...{ context, count: each.count, countsVerdicts: definition.countsVerdicts ?? false },
         counter: new Counter(
           ...[each.name, each.help],
           ...([{ fixed: each.labels, context: context.names }, seriesMax] as const),
@@ -52,7 +53,9 @@ export class FlowMetrics {
 
   /** Counts a flow. */
   add(record: FlowRecord): void {
-    for (const { counter, context, count } of this.#countings) {
+    const isVerdict = record.eventType === eventType.policyVerdict;
+    for (const { counter, context, count, countsVerdicts } of this.#countings) {
+      if (isVerdict && !countsVerdicts) continue;
       const times = count(record);
       if (times.length === 0) continue;
       const labels = context.values(record);

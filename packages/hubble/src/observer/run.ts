@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import { networkInterfaces } from 'node:os';
-import type { AgentStatus, DropEntry } from '@heddle/agent';
+import type { AgentStatus } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { type Bpf, LinuxBpf } from '@heddle/ebpf';
@@ -14,9 +14,10 @@ import { HealthState, observerHealthName } from '../server/health.ts';
 import { type Listen, RpcServer } from '../server/server.ts';
 import { AgentNames } from '../sources/agent-names.ts';
 import { NameFeed, readInterfaces } from '../sources/name-feed.ts';
-import { connectionRecords, dropRecord, passRecords } from '../sources/records.ts';
+import { connectionRecords, passRecords } from '../sources/records.ts';
 import { ConnectionSweep } from '../sources/sweep.ts';
 import { NodeTables } from '../sources/tables.ts';
+import { AgentFeeds } from './agent-feeds.ts';
 import { FlowObserver } from './observer.ts';
 import { PeerList, type PeerSettings, peerName, peersOf, serverName } from './peers.ts';
 
@@ -43,8 +44,6 @@ const sweepMs = 1000;
 /** A sweep adds this many flows at most, which takes some 70 ms; it reports the others as lost. */
 const recordsPerSweep = 20_000;
 const namesMs = 5000;
-/** The interval between attempts to follow dropped packets. */
-const retryMs = 2000;
 const replacedMs = 10_000;
 
 /**
@@ -66,8 +65,8 @@ export class RunningObserver implements AsyncDisposable {
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #reported = new Map<string, string>();
   readonly #server: RpcServer;
+  readonly #feeds: AgentFeeds;
   #metricsServer: Server | undefined;
-  #drops: ControlClient | undefined;
   #tables: NodeTables | undefined;
   #sweep: ConnectionSweep | undefined;
   #isClosed = false;
@@ -91,6 +90,11 @@ export class RunningObserver implements AsyncDisposable {
       },
       ...{ version: settings.version, address },
       tlsServerName: hasTls ? serverName(nodeName, cluster) : undefined,
+    });
+    this.#feeds = new AgentFeeds(settings.socket, names, {
+      add: (record) => this.#add(record),
+      lose: (count) => this.#lose(count),
+      report: (what, problem) => this.#report(what, problem),
     });
     this.#health.set(false);
     this.#server = new RpcServer({
@@ -121,7 +125,7 @@ export class RunningObserver implements AsyncDisposable {
     observer.#repeat(sweepMs, async () => observer.#sweepOnce());
     observer.#repeat(namesMs, () => observer.#refreshNames());
     observer.#repeat(replacedMs, async () => observer.#closeReplaced());
-    void observer.#followDrops();
+    observer.#feeds.start();
     return observer;
   }
 
@@ -133,7 +137,7 @@ export class RunningObserver implements AsyncDisposable {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#drops?.[Symbol.dispose]();
+    this.#feeds[Symbol.dispose]();
     this.#metricsServer?.close();
     this.#metricsServer?.closeAllConnections();
     await this.#server.close();
@@ -147,6 +151,14 @@ export class RunningObserver implements AsyncDisposable {
   #add(record: FlowRecord): void {
     this.#observer.add(record);
     this.#metrics.add(record);
+  }
+
+  #lose(count: number): void {
+    const now = Date.now();
+    const source = LostEventSource.OBSERVER_EVENTS_QUEUE;
+    const loss = { source, count, first: now, last: now };
+    this.#observer.lose(loss);
+    this.#metrics.lose(loss);
   }
 
   #sweepOnce(): void {
@@ -163,16 +175,15 @@ export class RunningObserver implements AsyncDisposable {
     const changes = this.#sweep.sweep(tables.memory, tables.highWater, Math.floor(now / 1000));
     const left = passRecords(
       changes,
-      (each) => connectionRecords(each, this.#names, now, tables.snatAddress(each.snatIndex)),
+      (each) =>
+        connectionRecords(
+          ...([each, this.#names, now, tables.snatAddress(each.snatIndex)] as const),
+          this.#feeds.verdicts,
+        ),
       (record) => this.#add(record),
       recordsPerSweep,
     );
-    if (left > 0) {
-      const source = LostEventSource.OBSERVER_EVENTS_QUEUE;
-      const loss = { source, count: left, first: now, last: now };
-      this.#observer.lose(loss);
-      this.#metrics.lose(loss);
-    }
+    if (left > 0) this.#lose(left);
     this.#health.set(true);
     this.#report('tables', '');
   }
@@ -210,27 +221,6 @@ export class RunningObserver implements AsyncDisposable {
     this.#names.apply(changes);
     if (this.#peerSettings.address === '') return;
     this.#peers.set(peersOf(this.#nodeName, [...this.#names.nodes], this.#peerSettings));
-  }
-
-  /** Follows dropped packets until the observer is closed; it connects again when the agent returns. */
-  async #followDrops(): Promise<void> {
-    while (!this.#isClosed) {
-      try {
-        this.#drops = await ControlClient.connect(this.#settings.socket);
-        if (this.#isClosed) break;
-        this.#report('drops', '');
-        await this.#drops.follow<DropEntry>(
-          (drop) => this.#add(dropRecord(drop, this.#names, Date.now())),
-          'drops.follow',
-        );
-      } catch (error) {
-        if (this.#isClosed) break;
-        this.#report('drops', `dropped packets are not observed: ${messageOf(error)}`);
-      }
-      this.#drops?.[Symbol.dispose]();
-      await this.#pause(retryMs);
-    }
-    this.#drops?.[Symbol.dispose]();
   }
 
   async #serve(): Promise<void> {
@@ -274,17 +264,6 @@ export class RunningObserver implements AsyncDisposable {
       this.#timers.add(timer);
     };
     again();
-  }
-
-  #pause(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#isClosed) return resolve();
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer);
-        resolve();
-      }, milliseconds);
-      this.#timers.add(timer);
-    });
   }
 
   /** Logs a problem once, until it changes; the empty text ends it. */

@@ -1,4 +1,4 @@
-import type { DropEntry } from '@heddle/agent';
+import type { DenialReasons, DropEntry } from '@heddle/agent';
 import { dropReasons, protocolNumber } from '@heddle/datapath';
 import { type IpBytes, isIpv4, parseIp } from '@heddle/sys';
 import { eventType, type FlowRecord, ipProtocol, type Names, tcpFlag } from '../flows/record.ts';
@@ -9,6 +9,8 @@ import {
   TrafficDirection,
   Verdict,
 } from '../generated/flow/flow_pb.js';
+import { deciding, defaultDenial, directions, type Side } from './decisions.ts';
+import type { KnownVerdicts } from './known-verdicts.ts';
 import type { ConnectionChange } from './sweep.ts';
 
 /** The names of a node's flows, and which pods are on it. */
@@ -20,13 +22,14 @@ export interface NodeNames extends Names {
 /**
  * Returns the flows of a change of a connection: one in the client's direction, and one in the other if the
  * other side has answered. `time` is in milliseconds since 1970; `snatAddress` is the address of the change's
- * index in `nat_sources`.
+ * index in `nat_sources`; `verdicts` has the rules that have allowed connections.
  */
 export function connectionRecords(
   change: ConnectionChange,
   names: NodeNames,
   time: number,
   snatAddress: IpBytes | undefined,
+  verdicts?: KnownVerdicts,
 ): FlowRecord[] {
   const { entry, protocol, phase, isNew, isAnswered, isEnded } = change;
   const isTranslated =
@@ -62,6 +65,7 @@ export function connectionRecords(
     traceReason: isNew ? TraceReason.NEW : TraceReason.ESTABLISHED,
     ...{ sourceParty: clientParty, destinationParty: backendParty },
     destinationService: service,
+    decisions: verdicts?.of(entry, number),
   };
   const reply: FlowRecord = {
     ...common,
@@ -103,23 +107,27 @@ export function passRecords<Change>(
   return left;
 }
 
-/** Returns the flow of a dropped packet. `time` is in milliseconds since 1970. */
-export function dropRecord(drop: DropEntry, names: NodeNames, time: number): FlowRecord {
+/**
+ * Returns the flow of a dropped packet. `time` is in milliseconds since 1970; `reasons` are those of a denial by default.
+ */
+export function dropRecord(
+  drop: DropEntry,
+  names: NodeNames,
+  time: number,
+  reasons?: DenialReasons,
+): FlowRecord {
   const unspecified = parseIp('0.0.0.0')!;
   const source = parseIp(drop.source) ?? unspecified;
   const destination = parseIp(drop.destination) ?? unspecified;
   const protocol = protocolNumber(drop.protocol) ?? 0;
-  const isDenied = drop.policy !== undefined;
+  const side = drop.policy?.direction;
   return {
     ...{ time, started: 0, source, destination, protocol, frontendPort: 0, tcpFlags: 0 },
     ...{ sourcePort: drop.sourcePort, destinationPort: drop.destinationPort },
     verdict: Verdict.DROPPED,
     dropReason: dropReasons.find(({ text }) => text === drop.reason)?.number ?? 0,
-    direction: isDenied
-      ? drop.policy?.direction === 'ingress'
-        ? TrafficDirection.INGRESS
-        : TrafficDirection.EGRESS
-      : directionOf(names, source, destination),
+    direction: side ? directions[side] : directionOf(names, source, destination),
+    decisions: side && denialOf(drop, side, reasons),
     isReply: undefined,
     eventType: eventType.drop,
     observationPoint: TraceObservationPoint.UNKNOWN_POINT,
@@ -129,6 +137,11 @@ export function dropRecord(drop: DropEntry, names: NodeNames, time: number): Flo
     ...{ sourceParty: names.party(source), destinationParty: names.party(destination) },
     destinationService: names.service(destination, drop.destinationPort, protocol),
   };
+}
+
+function denialOf({ deniedBy }: DropEntry, side: Side, reasons: DenialReasons | undefined) {
+  if (deniedBy) return [deciding(deniedBy, side, Verdict.DROPPED)];
+  return reasons && defaultDenial(reasons, side, Verdict.DROPPED);
 }
 
 /** The direction as the pod of this node sees it; the client's if both are here. */

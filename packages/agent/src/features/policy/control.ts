@@ -1,17 +1,11 @@
 import type { PolicyInput } from '@heddle/objects';
 import { ControlError, textParam } from '../../control/protocol.ts';
-import type { Follow } from '../../control/server.ts';
 import type { Methods } from '../../feature.ts';
 import type { Page } from '../../status.ts';
-import type { PolicyDatapath } from './datapath.ts';
-import {
-  type PolicyView,
-  policyDetail,
-  policyEntries,
-  ruleEntry,
-  verdictEntry,
-} from './policy-view.ts';
+import type { Denials } from './denials.ts';
+import { type PolicyView, policyDetail, policyEntries, ruleEntry } from './policy-view.ts';
 import type { PolicyEntry, PolicyRuleEntry } from './status.ts';
+import type { VerdictFeed } from './verdict-feed.ts';
 
 /** The largest number of policies or rules in a page. */
 const rowsPerPage = 500;
@@ -27,19 +21,18 @@ export const withoutPolicies: Methods = {
   'policy.get': () => {
     throw new ControlError('not-found', isOff('show network policy'));
   },
+  'policy.explain': () => {
+    throw new ControlError('not-found', isOff('explain denial'));
+  },
   'policy.verdicts': () => {
     throw new ControlError('not-found', isOff('watch verdicts of network policies'));
   },
 };
 
 /** Returns the control methods about network policies. */
-export function policyMethods(
-  view: PolicyView,
-  verdicts: NonNullable<PolicyDatapath['verdicts']>,
-  podAt: (address: string) => string | undefined,
-): Methods {
-  const feed = new VerdictFeed(view, verdicts, podAt);
+export function policyMethods(view: PolicyView, feed: VerdictFeed, denials: Denials): Methods {
   return {
+    'policy.explain': (params) => denials.explain(params),
     'policy.list': (params): Page<PolicyEntry> => {
       const after = textParam(params, 'after') ?? '';
       return pageOf(
@@ -100,36 +93,6 @@ function worldPage(records: Iterable<PolicyInput>, after: number): Page<PolicyIn
     items.push(record);
   }
   return { items };
-}
-
-/** Passes verdicts to all followers; the programs write them only while there are some. */
-class VerdictFeed {
-  readonly #view: PolicyView;
-  readonly #verdicts: NonNullable<PolicyDatapath['verdicts']>;
-  readonly #podAt: (address: string) => string | undefined;
-  readonly #followers = new Set<Follow>();
-  #watch: Disposable | undefined;
-
-  constructor(
-    view: PolicyView,
-    verdicts: NonNullable<PolicyDatapath['verdicts']>,
-    podAt: (address: string) => string | undefined,
-  ) {
-    this.#view = view;
-    this.#verdicts = verdicts;
-    this.#podAt = podAt;
-  }
-
-  follow(follower: Follow): void {
-    this.#followers.add(follower);
-    this.#watch ??= this.#verdicts.watch((verdict) => {
-      const entry = verdictEntry(verdict, this.#view, this.#podAt);
-      for (const each of this.#followers) if (!each(entry)) this.#followers.delete(each);
-      if (this.#followers.size > 0) return;
-      this.#watch?.[Symbol.dispose]();
-      this.#watch = undefined;
-    });
-  }
 }
 
 function isOff(what: string): string {

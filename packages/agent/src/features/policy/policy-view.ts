@@ -1,13 +1,8 @@
 import type { PolicyModel, PolicyRow, PolicyRule, PortRange } from '@heddle/policy';
 import type { Rows } from '../../rows.ts';
+import type { VerdictRule } from '../../status.ts';
 import type { NumberedRule, PolicyDatapath, Verdict } from './datapath.ts';
-import type {
-  PolicyDetail,
-  PolicyEntry,
-  PolicyRuleEntry,
-  VerdictEntry,
-  VerdictRule,
-} from './status.ts';
+import type { PolicyDetail, PolicyEntry, PolicyRuleEntry, VerdictEntry } from './status.ts';
 
 /** The parts of the policy feature that requests are answered from. */
 export interface PolicyView {
@@ -55,6 +50,15 @@ export function ruleEntry(rule: PolicyRule, numbered: NumberedRule | undefined):
   };
 }
 
+/** Returns a rule as verdicts name it. */
+export function verdictRule(
+  rule: Pick<PolicyRule, 'policy' | 'number' | 'name' | 'action'> | undefined,
+): VerdictRule | undefined {
+  if (!rule) return undefined;
+  const { policy, number, name, action } = rule;
+  return { policy, rule: number, ...(name === '' ? {} : { name }), action };
+}
+
 /** Returns a verdict with the names of rules and pods. */
 export function verdictEntry(
   verdict: Verdict,
@@ -63,13 +67,9 @@ export function verdictEntry(
 ): VerdictEntry {
   const { outcome, direction, egressRule, ingressRule, ifindex: _, ...tuple } = verdict;
   const [sourcePod, destinationPod] = [podAt(tuple.source), podAt(tuple.destination)];
-  const ruleOf = (number: number | undefined): VerdictRule | undefined => {
-    const rule = number === undefined ? undefined : datapath.ruleAt(number);
-    if (!rule) return undefined;
-    const { policy, name, action } = rule;
-    return { policy, rule: rule.number, ...(name === '' ? {} : { name }), action };
-  };
-  const [egress, ingress] = [ruleOf(egressRule), ruleOf(ingressRule)];
+  const [egress, ingress] = [egressRule, ingressRule].map((number) =>
+    number === undefined ? undefined : verdictRule(datapath.ruleAt(number)),
+  );
   return {
     outcome,
     ...(direction === undefined ? {} : { direction }),

@@ -21,12 +21,16 @@ import type { MetricFacts } from '../../metrics/agent-metrics.ts';
 import type { Histogram, Registry } from '../../metrics/registry.ts';
 import { Rows } from '../../rows.ts';
 import type { Watch } from '../../source/watches.ts';
+import type { VerdictRule } from '../../status.ts';
 import { policyMethods, withoutPolicies } from './control.ts';
 import type { PolicyDatapath } from './datapath.ts';
+import { Denials } from './denials.ts';
 import { addPolicyMetrics } from './metrics.ts';
 import { NameServers } from './name-servers.ts';
+import { verdictRule } from './policy-view.ts';
 import type { PolicyStatus } from './status.ts';
 import { validatePolicies } from './validate.ts';
+import { VerdictFeed } from './verdict-feed.ts';
 import { policyWatches } from './watches.ts';
 
 /** The time after which what could not be programmed is tried again, in milliseconds. */
@@ -72,6 +76,8 @@ class PolicyFeature implements Feature {
   readonly #model: PolicyModel;
   readonly #rows: Rows<PolicyRow>;
   readonly #nameServers: NameServers;
+  readonly #feed: VerdictFeed;
+  readonly #denials: Denials;
   /** The pods of this node by name. */
   readonly #pods = new Map<string, PodSubjects>();
   /** The names of pods by the addresses of their interfaces. */
@@ -117,7 +123,10 @@ class PolicyFeature implements Feature {
     datapath.setListener((keys) => this.#renew(keys));
     datapath.enable(config.policyOpenConnections === 'keep', config.policyDenyResponse);
     const view = { rows: this.#rows, datapath, model: this.#model };
-    this.methods = policyMethods(view, verdicts, (address) => this.#names.get(address));
+    const podAt = (address: string) => this.#names.get(address);
+    this.#feed = new VerdictFeed(host.platform, view, verdicts, podAt);
+    this.#denials = new Denials(host.platform, () => this.#model.records());
+    this.methods = policyMethods(view, this.#feed, this.#denials);
   }
 
   get watches(): readonly Watch[] {
@@ -178,6 +187,10 @@ class PolicyFeature implements Feature {
     return this.#datapath.whenProgrammed(address, done);
   }
 
+  ruleAt(number: number): VerdictRule | undefined {
+    return verdictRule(this.#datapath.ruleAt(number));
+  }
+
   release(): void {
     this.#retry?.[Symbol.dispose]();
     this.#datapath.release();
@@ -231,10 +244,12 @@ class PolicyFeature implements Feature {
 
   [Symbol.dispose](): void {
     this.#retry?.[Symbol.dispose]();
+    this.#feed[Symbol.dispose]();
     this.#rows[Symbol.dispose]();
   }
 
   #take(update: PolicyUpdate): void {
+    this.#denials.changed();
     const { policies, subjects } = update;
     for (const pod of subjects.removed) this.#pods.delete(pod);
     for (const pod of subjects.upserted) this.#pods.set(pod.pod, pod);

@@ -1,5 +1,5 @@
 import type { Direction, RuleAction, Tier } from '@heddle/policy';
-import type { RowState } from '../../status.ts';
+import type { RowState, VerdictRule } from '../../status.ts';
 
 // The answers about network policies. The shapes are stable: fields are added, not changed.
 
@@ -71,12 +71,22 @@ export interface PolicyDetail extends PolicyEntry {
   readonly podList: readonly string[];
 }
 
-/** The rule that decided about a connection in one direction. */
-export interface VerdictRule {
-  readonly policy: string;
-  readonly rule: number;
-  readonly name?: string;
-  readonly action: RuleAction;
+/** A rule that would allow a connection that is denied, but for its port or its peer. */
+export interface NearRule extends VerdictRule {
+  readonly differs: 'port' | 'peer';
+}
+
+/** The reasons why no rule allows a connection in one direction, as `policy.explain` returns them. */
+export interface DenialReasons {
+  /** The policies that isolate the pod, e.g. `NetworkPolicy default/web`. */
+  readonly isolatedBy: readonly string[];
+  /** At most three rules, those that differ in the port first. */
+  readonly nearest: readonly NearRule[];
+}
+
+/** Verdicts that were made, but are not among those that `policy.verdicts` returns: there were too many. */
+export interface VerdictLoss {
+  readonly lost: number;
 }
 
 /** A verdict about a connection, as `policy.verdicts` returns it. Ports are 0 where the protocol has none. */

@@ -1,4 +1,4 @@
-import type { VerdictEntry, VerdictRule } from '@heddle/agent';
+import type { VerdictEntry, VerdictLoss, VerdictRule } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import { type ClusterObjects, explainFlow } from '@heddle/policy-tools';
 import { type OutputFormat, printLine, styled } from '../../print.ts';
@@ -33,7 +33,13 @@ export async function policyVerdicts(options: Options): Promise<void> {
     else printVerdict(entry, why);
   };
   await client
-    .follow<VerdictEntry>((entry) => {
+    .follow<VerdictEntry | VerdictLoss>((entry) => {
+      if ('lost' in entry) {
+        process.stderr.write(
+          `heddle: ${entry.lost} verdicts are missing here: there were too many in a second\n`,
+        );
+        return;
+      }
       if (!isWanted(entry, options)) return;
       last = last
         .then(() => print(entry))
