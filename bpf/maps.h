@@ -125,6 +125,14 @@ struct {
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 65536);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct ct_facts);
+} nat_facts SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, 8192); /* an eighth of nat_flows */
 	MAP_UINT(map_flags, BPF_F_MMAPABLE);
 	MAP_TYPE(key, __u32);

@@ -217,7 +217,7 @@ SEC("tc") int to_pod(context *ctx)
 	}
 	outcome = translate_for_client(ctx, packet, kind, &pkt.ct, &pkt.to);
 	/* Only the node sends to others, such as multicast. */
-	if (config.visibility && find_local_pod(packet->tuple.destination))
+	if (config.visibility && !packet->policed && find_local_pod(packet->tuple.destination))
 		packet->is_last_seen = 1;
 	observe(ctx, &pkt, kind, outcome);
 	return outcome;

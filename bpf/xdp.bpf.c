@@ -96,6 +96,7 @@ SEC("xdp.frags") int node_xdp(context *ctx)
 		return NEXT;
 	if (checksum_may_be_partial(ctx, packet))
 		return NEXT;
+	ct_count(ctx, packet, reference_of(&pkt.ct));
 	ct_update(ctx, packet, &pkt.ct, pkt.ct.entry->state_word);
 	if (rewrite_step(ctx, &pkt))
 		return drop(ctx, packet, DROP_WRITE);

@@ -147,6 +147,18 @@ struct ct_window {
 };
 
 /*
+ * Map `nat_facts`: facts about connections for those who observe them, by the entry's index. The
+ * programs write them with the setting `visibility` only; otherwise the map has one entry. A value
+ * is a cache line. The client is side 0, the backend side 1.
+ */
+struct ct_facts {
+	__u64 packets[2]; /* that the side has sent, as they are on a network */
+	__u64 bytes[2];	  /* of their frames */
+	__u64 created;	  /* in ns of CLOCK_MONOTONIC */
+	__u64 reserved[3];
+};
+
+/*
  * Map `nat_evictable`: a word for each entry; 0: the entry may not be evicted. The words of
  * adjacent entries share a cache line, so that a victim is found without touching the entries
  * themselves.

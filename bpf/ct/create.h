@@ -2,6 +2,7 @@
 /* These functions create conntrack entries. */
 #pragma once
 
+#include "facts.h"
 #include "lb/select.h"
 #include "lib/verdict.h"
 #include "snat.h"
@@ -37,6 +38,7 @@ GLOBAL int ct_fill(__u32 index, const struct packet *packet, const struct tuple 
 	if (!entry || !packet || !to || !choice)
 		return 0;
 	ct_begin_window(index, choice);
+	ct_begin_facts(index);
 	state_word = choice->snat << CT_SNAT_SHIFT | ct_initial_state(packet) << CT_STATE_SHIFT |
 		     CT_UNCONFIRMED | ct_backend_gen(choice->generation) |
 		     (choice->is_counted ? CT_COUNTED : 0) | now_ticks();

@@ -158,6 +158,12 @@ struct ct_result {
 	__u8 origin; /* enum ct_origin */
 };
 
+/* Returns the reference to the entry, as in a slot of nat_index. */
+INLINE __u32 reference_of(const struct ct_result *ct)
+{
+	return ct->index * 2 + ct->is_reply;
+}
+
 /* Returns 1 if the entry is in use. */
 INLINE int ct_is_live(__u32 state_word)
 {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dns/answer.h"
+#include "facts.h"
 #include "window.h"
 
 /*

@@ -66,6 +66,12 @@ INLINE __u32 segment_size(const context *ctx)
 	return ctx->gso_size;
 }
 
+/* Returns the number of packets that this one will be segmented into. */
+INLINE __u32 segment_count(const context *ctx)
+{
+	return ctx->gso_segs ? ctx->gso_segs : 1;
+}
+
 /* Truncates or extends the frame to `length` bytes. */
 INLINE long set_length(context *ctx, __u32 length)
 {

@@ -67,6 +67,11 @@ INLINE __u32 segment_size(const context *ctx)
 	return 0;
 }
 
+INLINE __u32 segment_count(const context *ctx)
+{
+	return 1;
+}
+
 /*
  * Inserts room for another IP header of the packet's family. The caller must write everything
  * before the present IP header.

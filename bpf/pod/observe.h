@@ -24,9 +24,11 @@ INLINE int may_hold_observed(__u32 index)
 
 /*
  * Updates the entry that a reference names for a packet. The sequence numbers are not compared with
- * windows: a forged segment could only end the entry early.
+ * windows: a forged segment could only end the entry early. The entry of a policed packet, which
+ * has a verdict, stays as it is. Returns the reference, or 0 if the connection is translated: then
+ * other functions update its entry.
  */
-GLOBAL int observe_known(__u32 reference, __u32 tcp_flags)
+GLOBAL __u32 observe_known(__u32 reference, __u32 tcp_flags, int policed)
 {
 	__u32 index = reference / 2, is_reply = reference & 1, state_word, after, state;
 	struct ct_entry *entry = ct_entry_at(index);
@@ -36,6 +38,8 @@ GLOBAL int observe_known(__u32 reference, __u32 tcp_flags)
 	state_word = entry->state_word;
 	if (!ct_is_live(state_word) || !ct_is_direct(entry, state_word))
 		return 0;
+	if (policed)
+		return reference;
 	state = ct_next_state(ct_state_of(state_word), tcp_flags, is_reply);
 	if (is_reply && ct_state_of(state_word) == CT_TCP_ESTABLISHED)
 		tcp_flags |= TCP_CONFIRMS;
@@ -45,18 +49,19 @@ GLOBAL int observe_known(__u32 reference, __u32 tcp_flags)
 	    may_hold_observed(index))
 		after &= ~CT_UNCONFIRMED;
 	ct_change_state(index, entry, state_word, after);
-	return 0;
+	return reference;
 }
 
 /*
  * Creates an entry for a packet without one, unless it is of a connection that is translated.
- * `packet` gets the tuple of the client's packets; `tuple` and `choice` are lent by the caller.
+ * Returns a reference to the entry, or 0. `packet` gets the tuple of the client's packets; `tuple`
+ * and `choice` are lent by the caller.
  */
-GLOBAL int observe_new(context *ctx, struct packet *packet, struct tuple *tuple,
-		       struct lb_choice *choice)
+GLOBAL __u32 observe_new(context *ctx, struct packet *packet, struct tuple *tuple,
+			 struct lb_choice *choice)
 {
 	enum verdict verdict;
-	__u32 index;
+	__u32 index, is_reply;
 
 	if (!packet || !tuple || !choice || packet->fragment == FRAGMENT_LATER ||
 	    !(may_start_flow(packet) || may_continue_flow(packet)))
@@ -65,14 +70,19 @@ GLOBAL int observe_new(context *ctx, struct packet *packet, struct tuple *tuple,
 	reverse_tuple(tuple, &packet->tuple);
 	if (ct_find_slot(tuple))
 		return 0;
-	if (packet->tuple.protocol == IPPROTO_TCP && may_continue_flow(packet) &&
-	    policy_receiver_opened(ctx, packet, tuple))
-		reverse_tuple(&packet->tuple, tuple);
+	is_reply = packet->tuple.protocol == IPPROTO_TCP && may_continue_flow(packet) &&
+		   policy_receiver_opened(ctx, packet, tuple);
+	if (is_reply) {
+		reverse_tuple(tuple, &packet->tuple);
+		packet->tuple = *tuple;
+	}
 	*tuple = packet->tuple;
 	/* Network policies have not decided: in epoch 0 they decide when they select the pod. */
 	__builtin_memset(choice, 0, sizeof(*choice));
 	verdict = ct_create(packet, tuple, choice, &index);
-	if (verdict != V_OK && verdict != V_EXISTS)
+	if (verdict == V_OK)
+		return index * 2 + is_reply;
+	if (verdict != V_EXISTS)
 		ct_count_event(CT_UNOBSERVED);
 	return 0;
 }
@@ -100,17 +110,18 @@ INLINE int ends_earlier(const struct packet *packet, __u32 reference)
 #define OBSERVE_NEW 1
 
 /*
- * Returns a reference to the entry of a packet of that kind that goes on as it is. This is a
- * function of its own so that the verifier forgets how the packet came here.
+ * Returns a reference to the entry of a packet of that kind that goes on as it is. A packet that
+ * network policies have decided about has an entry already, or none. This is a function of its own
+ * so that the verifier forgets how the packet came here.
  */
 GLOBAL __u32 find_observed(const struct packet *packet, int kind)
 {
 	__u32 reference;
 
-	if (!packet || !packet->is_last_seen || packet->policed || !has_connection(kind))
+	if (!packet || !packet->is_last_seen || !has_connection(kind))
 		return OBSERVE_NOTHING;
 	reference = ct_find_slot(&packet->tuple);
-	return reference ? reference : OBSERVE_NEW;
+	return reference ? reference : packet->policed ? OBSERVE_NOTHING : OBSERVE_NEW;
 }
 
 /*
@@ -119,15 +130,18 @@ GLOBAL __u32 find_observed(const struct packet *packet, int kind)
  */
 INLINE void observe(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind, int outcome)
 {
+	struct packet *packet = &pkt->packet;
 	__u32 reference;
 
 	if (!config.visibility || outcome == DROP)
 		return;
-	reference = find_observed(&pkt->packet, kind);
+	reference = find_observed(packet, kind);
 	if (reference == OBSERVE_NOTHING)
 		return;
-	if (reference == OBSERVE_NEW || ends_earlier(&pkt->packet, reference))
-		observe_new(ctx, &pkt->packet, &pkt->to, &pkt->lb);
+	if (reference == OBSERVE_NEW || (!packet->policed && ends_earlier(packet, reference)))
+		reference = observe_new(ctx, packet, &pkt->to, &pkt->lb);
 	else
-		observe_known(reference, pkt->packet.tcp_flags);
+		reference = observe_known(reference, packet->tcp_flags, packet->policed);
+	if (reference)
+		ct_count(ctx, packet, reference);
 }

@@ -43,7 +43,11 @@ INLINE enum verdict admit_step(context *ctx, struct pkt_ctx *pkt, enum packet_ki
 			verdict = create_step(pkt);
 	}
 	if (verdict == V_OK && pkt->ct.entry &&
-	    ct_is_direct(pkt->ct.entry, pkt->ct.entry->state_word))
+	    ct_is_direct(pkt->ct.entry, pkt->ct.entry->state_word)) {
+		/* Others have passed another program, which counts them. */
+		if (config.visibility && is_from_node(packet->tuple.source))
+			ct_count(ctx, packet, reference_of(&pkt->ct));
 		ct_update(ctx, packet, &pkt->ct, pkt->ct.entry->state_word);
+	}
 	return verdict == V_PASS ? V_OK : verdict;
 }

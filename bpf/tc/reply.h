@@ -61,6 +61,7 @@ INLINE int translate_reply(context *ctx, struct packet *packet, struct ct_result
 	ct_rev_nat_tuple(to, ct->entry, packet->tuple.protocol);
 	if (!ct_still_matches(ct, &packet->tuple))
 		return drop(ctx, packet, DROP_TABLE_FULL);
+	ct_count(ctx, packet, reference_of(ct));
 	ct_update(ctx, packet, ct, state_word);
 	return rewrite(ctx, packet, to, 0) ? drop(ctx, packet, DROP_WRITE) : NEXT;
 }

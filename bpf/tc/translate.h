@@ -26,6 +26,7 @@ INLINE int translate_packet(context *ctx, struct pkt_ctx *pkt, enum verdict verd
 	cache_step(ctx, pkt);
 	if (packet->fragment == FRAGMENT_FIRST)
 		drop_early_fragments(ctx, packet);
+	ct_count(ctx, packet, reference_of(&pkt->ct));
 	ct_update(ctx, packet, &pkt->ct, pkt->ct.entry->state_word);
 	return send_translated(ctx, pkt);
 }

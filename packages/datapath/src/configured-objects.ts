@@ -123,6 +123,7 @@ function sized(
     nat_flows: sizes.flows,
     nat_index: Math.ceil(sizes.flows / 4),
     nat_windows: sizes.flows,
+    nat_facts: network?.visibility ? sizes.flows : 1,
     nat_evictable: Math.ceil(sizes.flows / 8),
     pods: hasPods ? podPlaces : 1,
     pod_devices: hasPods ? podPlaces : 1,

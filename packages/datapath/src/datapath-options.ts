@@ -15,7 +15,7 @@ export interface DatapathSizes {
   readonly slots: number;
   /** Clients times services with session affinity; about 100 bytes each. */
   readonly affinity: number;
-  /** Flows that are translated at the node's network interfaces; 136 bytes each, taken at once. */
+  /** Flows that are translated at the node's network interfaces; 136 bytes each, with `visibility` 200, taken at once. */
   readonly flows: number;
   /** Different sets of policies that select pods, in one direction; 544 bytes each. The default is 1024. */
   readonly policySubjects?: number;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { FlowEntry } from '@heddle/datapath';
+import { decodeCtFacts } from '@heddle/datapath/abi';
 import type { LabHost } from '@heddle/lab';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { assertPings, assertReaches, exchange } from '../testing/traffic/reachability.ts';
@@ -36,6 +37,14 @@ for (const { title, underlay, mode } of [
           flow.backend === to.addresses[end],
       );
 
+    const facts = (node: number, { number }: FlowEntry) =>
+      decodeCtFacts(
+        stage
+          .datapath(node)
+          .programs.node.map('nat_facts')
+          .lookup(new Uint8Array(Uint32Array.of(number).buffer))!,
+      );
+
     for (const end of ends) {
       test(`their TCP connections until they end, ${end}`, async () => {
         const pods = [stage.pod(1), stage.pod(2)] as const;
@@ -44,7 +53,15 @@ for (const { title, underlay, mode } of [
           await eventually('both ends are closed', () =>
             flows(node, 'TCP', pods, end).every(({ state }) => /closed|reset/.test(state)),
           );
-          assert.equal(flows(node, 'TCP', pods, end).length, 1, `node ${node}`);
+          const [flow, more] = flows(node, 'TCP', pods, end);
+          assert.ok(flow && !more, `node ${node}`);
+          const { packets, bytes } = facts(node, flow);
+          for (const side of [0, 1]) {
+            // Segments that are cut at the interface count as what they become, with their headers.
+            const [sent, count] = [Number(bytes[side]), Number(packets[side])];
+            assert.ok(sent > 600_000 && sent < 700_000, `${sent} bytes at node ${node}`);
+            assert.ok(count >= 600_000 / 1460 && count < 2000, `${count} packets at node ${node}`);
+          }
           assert.equal(flows(node, 'TCP', [pods[1], pods[0]], end).length, 0, `node ${node}`);
         }
         assert.deepEqual([stage.drops(1), stage.drops(2)], [{}, {}]);

@@ -359,7 +359,7 @@ export const settings = {
     }),
     flows: count(largestMap, {
       about: 'external connections that this node translates at a time',
-      more: '136 bytes each.',
+      more: '136 bytes each, with visibility 200.',
       fallback: 65_536,
       flag: '--max-flows <n>',
     }),

@@ -435,6 +435,55 @@ export const ctEvent = {
 } as const;
 export type CtEvent = (typeof ctEvent)[keyof typeof ctEvent];
 
+/** struct ct_facts */
+export interface CtFacts {
+  readonly packets: readonly bigint[];
+  readonly bytes: readonly bigint[];
+  readonly created: bigint;
+  readonly reserved: readonly bigint[];
+}
+
+export const ctFactsSize = 64;
+
+export const ctFactsCodec = {
+  size: 64,
+  offsets: {
+    packets: 0,
+    bytes: 16,
+    created: 32,
+    reserved: 40,
+  },
+  encode: encodeCtFacts,
+  decode: decodeCtFacts,
+} as const;
+
+export function encodeCtFacts(value: CtFacts, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 64);
+  checkLength('ct_facts.packets', value.packets.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setBigUint64(i * 8, value.packets[i]!, true);
+  }
+  checkLength('ct_facts.bytes', value.bytes.length, 2);
+  for (let i = 0; i < 2; i++) {
+    view.setBigUint64(16 + i * 8, value.bytes[i]!, true);
+  }
+  view.setBigUint64(32, value.created, true);
+  checkLength('ct_facts.reserved', value.reserved.length, 3);
+  for (let i = 0; i < 3; i++) {
+    view.setBigUint64(40 + i * 8, value.reserved[i]!, true);
+  }
+}
+
+export function decodeCtFacts(bytes: Uint8Array, offset = 0): CtFacts {
+  const view = viewOf(bytes, offset, 64);
+  return {
+    packets: Array.from({ length: 2 }, (_, i) => view.getBigUint64(i * 8, true)),
+    bytes: Array.from({ length: 2 }, (_, i) => view.getBigUint64(16 + i * 8, true)),
+    created: view.getBigUint64(32, true),
+    reserved: Array.from({ length: 3 }, (_, i) => view.getBigUint64(40 + i * 8, true)),
+  };
+}
+
 /** enum ct_state */
 export const ctState = {
   free: 0,

@@ -12,7 +12,7 @@ const derivedMaps = ['nat_index', 'nat_evictable', 'nat_shares', 'nat_held'];
 export function renewUnfitFlowMaps(maps: DatapathMaps): void {
   const { highWater } = decodeCtTable(maps.get('nat_table').lookup(new Uint8Array(4))!);
   if (highWater >= maps.get('nat_flows').info.maxEntries) {
-    for (const name of ['nat_flows', 'nat_windows', 'nat_table', ...derivedMaps]) {
+    for (const name of ['nat_flows', 'nat_windows', 'nat_facts', 'nat_table', ...derivedMaps]) {
       maps.renew(name, 'flows do not fit; the table is empty');
     }
   } else if (maps.wasReplaced('nat_index')) {

@@ -3,6 +3,7 @@ import { described, type MapDescription, undescribed, wordCodec } from '../core/
 import {
   ctBucketCodec,
   ctEntryCodec,
+  ctFactsCodec,
   ctTableCodec,
   fragmentKeyCodec,
   fragmentPortsCodec,
@@ -36,6 +37,16 @@ export const natMaps = {
     ({ value }) => value && bucketText(value.slots),
   ),
   nat_windows: undescribed('TCP sequence windows of flows by number', 'programs'),
+  nat_facts: described(
+    'packets and bytes of flows by number, with the setting visibility',
+    'programs',
+    { key: wordCodec, value: ctFactsCodec },
+    ({ key, value }) => {
+      if (!value || value.created === 0n) return undefined;
+      const [client, backend] = value.packets;
+      return `flow ${key} has ${client} packets of the client and ${backend} of the backend`;
+    },
+  ),
   nat_evictable: undescribed('flows that may be evicted', 'programs'),
   nat_shares: undescribed('shares of services and clients of the flow table', 'programs'),
   nat_held: undescribed('shares of pods of the flow table and of SNAT ports', 'programs'),

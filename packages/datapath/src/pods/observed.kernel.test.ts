@@ -13,7 +13,7 @@ import {
 import { row } from '../../testing/rows.ts';
 import { sizes } from '../../testing/world.ts';
 import { currentPins } from '../core/pinned-maps.ts';
-import { ctTableCodec } from '../generated/abi.ts';
+import { type CtFacts, ctTableCodec, decodeCtFacts } from '../generated/abi.ts';
 
 const visible = { ...network, visibility: true };
 const states = { tcp: 'established', udp: 'answered', icmp: 'answered', sctp: 'answered' } as const;
@@ -37,8 +37,21 @@ for (const [end, family] of [
 
     const flowsOf = (port: number) =>
       [...world.datapath.nat.flows()].filter(({ clientPort }) => clientPort === port);
+    /** Returns the client, the backend and its port of each connection. */
+    const keysOf = () =>
+      [...world.datapath.nat.flows()].map(
+        ({ client, backend, backendPort }) => `${client} ${backend} ${backendPort}`,
+      );
+    /** Returns the facts about the connection with a client's port. */
+    const factsOf = (port: number): CtFacts => {
+      const [flow] = flowsOf(port);
+      const key = new Uint8Array(Uint32Array.of(flow?.number ?? 0).buffer);
+      return decodeCtFacts(world.datapath.programs.node.map('nat_facts').lookup(key)!);
+    };
     const start = (options: Parameters<PodWorld['restart']>[0]) => {
-      world.restart(options);
+      const datapath = world.restart(options);
+      // A map of another size waits for the first complete lists.
+      datapath.services.prune([]);
       world.servePods();
       world.serveOutside();
       stage.pods.masquerade();
@@ -64,6 +77,8 @@ for (const [end, family] of [
               forwarding: path === 'the world, masqueraded' ? 'masquerade' : 'direct',
               confirmed: protocol === 'tcp',
             };
+            const sent = protocol === 'tcp' ? 2n : 1n;
+            assert.deepEqual(factsOf(connection.port).packets, [sent, sent]);
             assert.deepEqual(
               flowsOf(connection.port).map(({ client, backend, state, forwarding, confirmed }) => ({
                 ...{ client, backend, state, forwarding, confirmed },
@@ -72,6 +87,40 @@ for (const [end, family] of [
             );
           });
         }
+      }
+    }
+
+    for (const path of paths) {
+      for (const hasPolicy of [false, true]) {
+        const whose = hasPolicy ? 'with a policy' : 'without policies';
+        test(`count each packet of a pod ${whose} once, and its bytes: ${path}`, () => {
+          if (hasPolicy) stage.policies.set({ 0: { egress: { rules: [{}] } } });
+          for (const protocol of policyProtocols) {
+            const connection = stage.connection(protocol, path, true);
+            stage.open(connection);
+            const before = factsOf(connection.port);
+            for (let i = 0; i < 3; i++) {
+              stage.expectPassed(stage.more(connection), connection, 'request');
+              stage.expectPassed(stage.more(connection, true), connection, 'reply');
+            }
+            stage.expectPassed(stage.more(connection), connection, 'request');
+            const after = factsOf(connection.port);
+            assert.deepEqual(
+              after.packets.map((count, side) => count - before.packets[side]!),
+              [4n, 3n],
+              protocol,
+            );
+            if (protocol !== 'udp' && protocol !== 'icmp') continue;
+            stage.request(connection, 100);
+            const short = factsOf(connection.port);
+            stage.request(connection, 1100);
+            const long = factsOf(connection.port);
+            const difference = short.bytes[0]! - after.bytes[0]!;
+            assert.equal(long.bytes[0]! - short.bytes[0]!, difference + 1000n);
+            assert.ok(after.bytes[1]! > 0n);
+          }
+          stage.policies.clear();
+        });
       }
     }
 
@@ -137,14 +186,13 @@ for (const [end, family] of [
       assert.equal(client.connect(to.addresses[end], port), 'ok');
       const server = listener.accept();
       start({ network: visible });
+      const before = new Set(keysOf());
       // The server speaks first.
       assert.equal(server.send('hello'), 'ok');
       assert.equal(client.receive().text, 'hello');
       assert.deepEqual(
-        [...world.datapath.nat.flows()]
-          .filter(({ backendPort }) => backendPort === port)
-          .map(({ client: opener, state }) => [opener, state]),
-        [[from.addresses[end], 'established']],
+        keysOf().filter((key) => !before.has(key)),
+        [`${from.addresses[end]} ${to.addresses[end]} ${port}`],
       );
     });
 

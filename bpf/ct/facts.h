@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* These functions write facts about connections for those who observe them. */
+#pragma once
+
+#include "entry.h"
+
+INLINE struct ct_facts *ct_facts_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&nat_facts, &index);
+}
+
+/* Clears the facts about an earlier connection at the same index. */
+INLINE void ct_begin_facts(__u32 index)
+{
+	struct ct_facts *facts = config.visibility ? ct_facts_at(index) : 0;
+
+	if (!facts)
+		return;
+	__builtin_memset(facts, 0, sizeof(*facts));
+	facts->created = bpf_ktime_get_coarse_ns();
+}
+
+/* Adds packets, and the bytes of their frames, to those of the entry that a reference names. */
+GLOBAL int ct_add_packets(__u32 reference, __u32 packets, __u32 bytes)
+{
+	struct ct_facts *facts = ct_facts_at(reference / 2);
+
+	if (!facts)
+		return 0;
+	__sync_fetch_and_add(&facts->packets[reference & 1], packets);
+	__sync_fetch_and_add(&facts->bytes[reference & 1], bytes);
+	return 0;
+}
+
+/*
+ * Counts a packet of the entry that a reference names. One that will be segmented counts as its
+ * segments, each with headers of its own. Each packet passes one call of this function on the node.
+ */
+INLINE void ct_count(context *ctx, const struct packet *packet, __u32 reference)
+{
+	__u32 segments = segment_count(ctx);
+
+	if (config.visibility)
+		ct_add_packets(reference, segments,
+			       frame_length(ctx) + (segments - 1) * (packet->transport +
+								     packet->transport_length));
+}
