@@ -61,7 +61,7 @@ function explanationOf(link: InventedLink): Omit<InventedKind, 'link' | 'id'> {
 }
 
 /** Returns a kind as the relay gives it at a time. */
-export function dropKind(kind: InventedKind, now: number): DropKind {
+export function dropKind(kind: InventedKind, now: number, from = now - 24 * hour): DropKind {
   const { link, id, reason, name, direction, service, rules } = kind;
   const rate = link.dropped + link.refused;
   const since = now - Math.min(link.first, 23 * 60) * minute;
@@ -78,7 +78,7 @@ export function dropKind(kind: InventedKind, now: number): DropKind {
     ...(service ? { service } : {}),
     ...{ from: partyOf(link.from), to: partyOf(link.to), protocol: link.protocol, port: link.port },
     now: link.last > 1 ? 0 : rate,
-    packets: hours.reduce((sum, count) => sum + count, 0),
+    packets: Math.max(0, Math.round(((last - Math.max(since, from)) / 1000) * rate)),
     exact: true,
     ...{ since, last },
     nodes: [...new Set(link.to.pods.map(({ node }) => node))],

@@ -124,7 +124,8 @@ export class ScriptedRelay {
     const wanted = new Set(this.links(filter));
     const kinds = this.kinds
       .filter(({ link }) => wanted.has(link))
-      .map((kind) => dropKind(kind, this.now))
+      .map((kind) => dropKind(kind, this.now, from))
+      .filter(({ packets }) => packets > 0)
       .sort((one, other) => other.now - one.now || other.packets - one.packets);
     return { from, to, kinds, left: { kinds: 0, packets: 0 } };
   }

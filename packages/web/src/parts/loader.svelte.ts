@@ -1,3 +1,5 @@
+import { untrack } from 'svelte';
+
 /** Keeps the last answer while the next one is asked for. Its properties are reactive. */
 export class Loader<Answer> {
   answer: Answer | undefined = $state.raw();
@@ -15,7 +17,8 @@ export class Loader<Answer> {
       this.isSlow = true;
     }, 150);
     try {
-      const answer = await ask(abort.signal);
+      // What the request reads must not make an effect ask again, e.g. the present time.
+      const answer = await untrack(() => ask(abort.signal));
       if (abort !== this.#abort) return;
       this.answer = answer;
       this.error = undefined;
