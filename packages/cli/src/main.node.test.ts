@@ -337,6 +337,8 @@ describe('commands that ask the agent', () => {
       },
       'backend.list': { items: [{ ...endpoint, address: '10.244.1.1' }] },
       'nat.list': { items: [destination] },
+      'policy.list': { items: [] },
+      'policy.rules': { items: [] },
       'config.get': { node: 'node1', sizes: { slots: 4 } },
       'events.list': {
         items: [{ number: 1, time: since, kind: 'agent', message: 'agent started' }],

@@ -1,6 +1,7 @@
 // The commands about network policies with an agent that enforces them: what they predict is compared with packets.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { DropEntry } from '@heddle/agent';
 import { heddle, startHeddle } from '@heddle/cli/testing/heddle';
 import { askTcp, type LabNode, type LabPod, startBackend } from '@heddle/lab';
 import { NodeNetworkLab } from '../testing/node-network-lab.ts';
@@ -148,22 +149,25 @@ describe('commands about network policies', () => {
     );
   });
 
-  test('verdicts has each connection with its rule, and the reason of a default deny', async () => {
-    const child = startHeddle([
-      'policy',
-      'verdicts',
-      '--socket',
-      network.socketOf(node),
-      '-o',
-      'json',
-    ]);
-    const seen: { outcome: string; ingressRule?: { policy: string }; why?: string[] }[] = [];
+  /** Runs a command that prints objects, and collects these. */
+  function watch<Entry>(...command: readonly string[]) {
+    const child = startHeddle([...command, '--socket', network.socketOf(node), '-o', 'json']);
+    const seen: Entry[] = [];
     let rest = '';
     child.stdout!.on('data', (data) => {
       const lines = `${rest}${data}`.split('\n');
       rest = lines.pop()!;
       seen.push(...lines.map((line) => JSON.parse(line)));
     });
+    return { child, seen };
+  }
+
+  test('verdicts has each connection with its rule, and the reason of a default deny', async () => {
+    const { child, seen } = watch<{
+      outcome: string;
+      ingressRule?: { policy: string };
+      why?: string[];
+    }>('policy', 'verdicts');
     try {
       const found = () => ({
         allowed: seen.find(({ outcome }) => outcome === 'allowed'),
@@ -181,6 +185,42 @@ describe('commands about network policies', () => {
     } finally {
       child.kill();
     }
+  });
+
+  test('drop watch and drop list name the rule that denies a packet, and why none allows it', async () => {
+    const { child, seen } = watch<DropEntry & { why?: string[] }>('drop', 'watch');
+    try {
+      const found = () => ({
+        byRule: seen.find(({ deniedBy }) => deniedBy),
+        byDefault: seen.find(({ why }) => why),
+      });
+      await network.until('two drops', async () => {
+        for (const [from, port] of connections) connects(from, port);
+        return Object.values(found()).every(Boolean);
+      });
+      const { byRule, byDefault } = found();
+      assert.equal(byRule!.policy!.direction, 'ingress');
+      assert.deepEqual(byRule!.deniedBy, {
+        ...{ policy: 'ClusterNetworkPolicy guard', rule: 0, name: 'no-spy', action: 'deny' },
+      });
+      assert.equal(byRule!.source, pods.spy.addresses.v4);
+      assert.deepEqual(byDefault!.policy, { direction: 'ingress' });
+      assert.equal(byDefault!.destinationPort, 8081);
+      assert.match(byDefault!.why!.join('\n'), /NetworkPolicy shop\/server isolates shop\/server/);
+    } finally {
+      child.kill();
+    }
+    const list = await heddle(['drop', 'list', '--socket', network.socketOf(node)]);
+    assert.match(list.stdout, /^packet +a rule of a network policy denies the connection +[1-9]/m);
+    assert.match(list.stdout, /^ingress\[0\] "no-spy" of ClusterNetworkPolicy guard +[1-9]/m);
+    const json = await heddle([
+      ...['drop', 'list', '--socket', network.socketOf(node), '-o', 'json'],
+    ]);
+    const [rule] = JSON.parse(json.stdout).denied;
+    assert.deepEqual(
+      [rule.policy, rule.direction, rule.rule, rule.name],
+      ['ClusterNetworkPolicy guard', 'ingress', 0, 'no-spy'],
+    );
   });
 
   test('trace names the rule that drops, live and from a dump, which has the policies too', async () => {

@@ -1,5 +1,4 @@
-import type { AgentStatus, DropEntry, FlowItem, NatDestination } from '@heddle/agent';
-import { ControlClient } from '@heddle/control';
+import type { FlowItem, NatDestination } from '@heddle/agent';
 import { openControl } from '@heddle/inspect/open';
 import { type Cell, formatTable, printJson, printLine } from '../print.ts';
 import type { ReadOptions } from '../read-options.ts';
@@ -78,47 +77,4 @@ export async function natList({ output, ...source }: ReadOptions): Promise<void>
       ),
     );
   }
-}
-
-/** `heddle drop list`: counts dropped packets and refused connections by reason. */
-export async function dropList({ output, ...source }: ReadOptions): Promise<void> {
-  using client = await openControl(source);
-  const { drops, refusals } = (await client.request('status')) as AgentStatus;
-  if (output === 'json') {
-    printJson({ drops, refusals });
-    return;
-  }
-  const lines = [
-    ...drops.map(({ reason, count }) => ['packet', reason, count] as const),
-    ...refusals.map(({ reason, count }) => ['socket', reason, count] as const),
-  ].filter(([, , count]) => count > 0);
-  if (lines.length === 0) {
-    printLine('nothing was dropped or refused');
-    return;
-  }
-  lines.sort(([, , a], [, , b]) => b - a);
-  process.stdout.write(
-    formatTable(
-      ['AT', 'REASON', 'COUNT'],
-      lines.map(([at, reason, count]) => [at, reason, count.toLocaleString('en')]),
-    ),
-  );
-}
-
-/** `heddle drop watch`: prints a line for each dropped packet; as JSON, one object in each line. */
-export async function dropWatch({
-  socket,
-  output,
-}: Pick<ReadOptions, 'socket' | 'output'>): Promise<void> {
-  using client = await ControlClient.connect(socket);
-  await client.follow<DropEntry>((drop) => {
-    if (output === 'json') {
-      printLine(JSON.stringify(drop));
-      return;
-    }
-    const from = endpoint({ address: drop.source, port: drop.sourcePort });
-    const to = endpoint({ address: drop.destination, port: drop.destinationPort });
-    const at = drop.pod === undefined ? '' : `  at pod ${drop.pod}`;
-    printLine(`${drop.protocol}  ${from} > ${to}  ${drop.length} bytes  ${drop.reason}${at}`);
-  }, 'drops.follow');
 }

@@ -70,20 +70,24 @@ export function addDrops(program: Command): void {
   withExamples(
     drop
       .command('list')
-      .description('count dropped packets and refused connections, by reason')
+      .description(
+        'count dropped packets and refused connections, by reason, and denied ones by rule',
+      )
       .addOption(socketOption())
       .addOption(dumpOption())
       .addOption(outputOption())
-      .action(async (options) => (await import('../commands/flow.ts')).dropList(options)),
+      .action(async (options) => (await import('../commands/drop.ts')).dropList(options)),
     'heddle drop list',
   );
   withExamples(
     drop
       .command('watch')
-      .description('show each packet as this node drops it, with the reason')
+      .description(
+        'show each packet as this node drops it, with the reason and the rule that denies it',
+      )
       .addOption(socketOption())
       .addOption(outputOption())
-      .action(async (options) => (await import('../commands/flow.ts')).dropWatch(options)),
+      .action(async (options) => (await import('../commands/drop.ts')).dropWatch(options)),
     'heddle drop watch',
   );
 }

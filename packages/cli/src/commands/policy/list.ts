@@ -23,7 +23,7 @@ interface Options extends ReadOptions {
 }
 
 /** A rule as its author wrote it, with the connections of all of its instances. */
-interface CountedRule {
+export interface CountedRule {
   readonly policy: string;
   readonly direction: PolicyRuleEntry['direction'];
   /** The position in the list of the policy, from 0. */
@@ -182,14 +182,14 @@ function selected(world: PolicyWorld, key: string): readonly string[] {
   return pods.map(({ namespace, name }) => `${namespace}/${name}`).sort();
 }
 
-async function policies(control: ControlSource): Promise<readonly PolicyEntry[]> {
+export async function policies(control: ControlSource): Promise<readonly PolicyEntry[]> {
   const all: PolicyEntry[] = [];
   for await (const entry of control.items<PolicyEntry>('policy.list')) all.push(entry);
   return all;
 }
 
 /** Returns the rules as they are written: the instances of a rule with a named port are one. */
-async function countedRules(control: ControlSource): Promise<readonly CountedRule[]> {
+export async function countedRules(control: ControlSource): Promise<readonly CountedRule[]> {
   const rules = new Map<string, CountedRule>();
   for await (const entry of control.items<PolicyRuleEntry>('policy.rules')) {
     const { number, policy, direction, rule, name, action, connections } = entry;

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import {
   type BackendEntry,
   ControlServer,
+  type DropEntry,
   type PolicyEntry,
   type PolicyRuleEntry,
   type ServiceEntry,
@@ -87,11 +88,29 @@ const verdicts: VerdictEntry[] = [
   },
 ];
 
+const drops: DropEntry[] = [
+  {
+    ...{ reason: 'a rule of a network policy denies the connection', ifindex: 7, length: 74 },
+    ...{ protocol: 'TCP', source: '10.7.1.11', sourcePort: 40001, pod: 'shop/db-0' },
+    ...{ destination: '10.7.2.13', destinationPort: 5432 },
+    policy: { direction: 'ingress', rule: 3584 },
+    deniedBy: {
+      ...{ policy: 'ClusterNetworkPolicy keep-out-of-lab', rule: 0, name: 'other-teams' },
+      action: 'deny',
+    },
+  },
+  {
+    ...{ reason: 'no rule allows the connection', ifindex: 7, length: 74, protocol: 'TCP' },
+    ...{ source: '10.7.1.11', sourcePort: 40001, destination: '10.7.2.13', destinationPort: 5432 },
+    policy: { direction: 'ingress', rule: undefined },
+  },
+];
+
 describe('heddle policy with an agent', () => {
   const folder = mkdtempSync(join(tmpdir(), 'heddle-policy-live-'));
   const path = join(folder, 'control.sock');
   let server: ControlServer;
-  const lists: Readonly<Record<string, readonly unknown[]>> = {
+  const lists: Record<string, readonly unknown[]> = {
     'policy.list': policies,
     'policy.rules': rules,
     'service.list': [service],
@@ -105,6 +124,14 @@ describe('heddle policy with an agent', () => {
         const at = Number(params?.after ?? 0);
         const items = world.slice(at, at + 4);
         return at + 4 < world.length ? { items, next: `${at + 4}` } : { items };
+      }
+      if (method === 'status') {
+        const reason = 'a rule of a network policy denies the connection';
+        return { drops: [{ reason, count: 1300 }], refusals: [] };
+      }
+      if (method === 'drops.follow') {
+        for (const each of drops) follow(each);
+        return { following: true };
       }
       if (method === 'policy.verdicts') {
         for (const each of verdicts) follow(each);
@@ -195,6 +222,55 @@ ClusterNetworkPolicy keep-out-of-lab  ingress[0] "other-teams"  deny    30d
     assert.match(text, /^ {2}selects {4}1 pod: shop\/api-1$/m);
     const tenants = await table('tenants', '--label', 'team');
     assert.match(tenants, /name: tenant-team-b$/m);
+  });
+
+  it('drop watch shows the rule that denies a packet, or why none allows it', async () => {
+    const child = startHeddle(['drop', 'watch', '--socket', path]);
+    let text = '';
+    try {
+      for await (const data of child.stdout!) {
+        text += data;
+        if (/nearest.*\n/.test(text)) break;
+      }
+    } finally {
+      child.kill();
+    }
+    assert.match(
+      text,
+      /: ingress\[0\] "other-teams" of ClusterNetworkPolicy keep-out-of-lab {2}at/,
+    );
+    assert.match(
+      text,
+      /^ {5}NetworkPolicy shop\/db isolates shop\/db-0, and no rule of it allows/m,
+    );
+  });
+
+  it('drop list counts the connections of each rule that denies', async () => {
+    // The instances of a rule with a named port are one, and an audited rule denies nothing.
+    const denying = (policy: string, number: number, connections: number) => ({
+      ...rule(policy, 'ingress', 0, number, connections),
+      ...({ name: 'other-teams', action: 'deny' } as const),
+    });
+    const cluster = 'ClusterNetworkPolicy keep-out-of-lab';
+    lists['policy.rules'] = [
+      ...[denying(cluster, 3584, 1200), denying(cluster, 3585, 4)],
+      denying('NetworkPolicy shop/db', 1088, 9),
+    ];
+    const { stdout } = await heddle(['drop', 'list', '--socket', path]);
+    assert.match(
+      stdout,
+      /^ingress\[0\] "other-teams" of ClusterNetworkPolicy keep-out-of-lab +1,204$/m,
+    );
+    assert.doesNotMatch(stdout, /shop\/db/);
+    const json = await heddle(['drop', 'list', '--socket', path, '-o', 'json']);
+    assert.deepEqual(
+      JSON.parse(json.stdout).denied.map((each: { rule: number; connections: number }) => [
+        each.rule,
+        each.connections,
+      ]),
+      [[0, 1204]],
+    );
+    lists['policy.rules'] = rules;
   });
 
   it('policy verdicts explains what is denied by default', async () => {

@@ -1,9 +1,8 @@
-import type { VerdictEntry, VerdictLoss, VerdictRule } from '@heddle/agent';
+import type { VerdictEntry, VerdictLoss } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
-import { type ClusterObjects, explainFlow } from '@heddle/policy-tools';
 import { type OutputFormat, printLine, styled } from '../../print.ts';
 import { endpoint, fullName } from '../service.ts';
-import { clusterOfAgent } from './cluster.ts';
+import { DenialReasons, followInOrder, ruleText } from './reasons.ts';
 
 interface Options {
   readonly socket: string;
@@ -15,42 +14,27 @@ interface Options {
 
 const colours = { allowed: 'green', denied: 'red', 'would-deny': 'yellow' } as const;
 
-/** The time for which the agent's objects are used to explain what is denied by default, in milliseconds. */
-const objectsMs = 5000;
-
 /** `heddle policy verdicts`: prints each verdict as it is made; as JSON, one object in each line. */
 export async function policyVerdicts(options: Options): Promise<void> {
   const { socket, output } = options;
   using client = await ControlClient.connect(socket);
   using asking = await ControlClient.connect(socket);
-  const objects = new RecentObjects(asking);
-  // Lines are in the order of the verdicts, also if one waits for objects.
-  let last: Promise<void> = Promise.resolve();
-  let failure: unknown;
+  const reasons = new DenialReasons(asking);
   const print = async (entry: VerdictEntry) => {
-    const why = needsReason(entry) ? reasonOf(await objects.get(), entry) : [];
+    const why = needsReason(entry) ? await reasons.of(entry) : [];
     if (output === 'json') printLine(JSON.stringify({ ...entry, ...(why.length > 0 && { why }) }));
     else printVerdict(entry, why);
   };
-  await client
-    .follow<VerdictEntry | VerdictLoss>((entry) => {
-      if ('lost' in entry) {
-        process.stderr.write(
-          `heddle: ${entry.lost} verdicts are missing here: there were too many in a second\n`,
-        );
-        return;
-      }
-      if (!isWanted(entry, options)) return;
-      last = last
-        .then(() => print(entry))
-        .catch((error: unknown) => {
-          failure ??= error;
-          client[Symbol.dispose]();
-        });
-    }, 'policy.verdicts')
-    .catch((error: unknown) => {
-      throw failure ?? error;
-    });
+  await followInOrder<VerdictEntry | VerdictLoss>(client, 'policy.verdicts', async (entry) => {
+    if (!('lost' in entry)) {
+      if (isWanted(entry, options)) await print(entry);
+      return;
+    }
+    process.stderr.write(
+      `heddle: ${entry.lost} verdicts are missing here: there were too many in a second
+`,
+    );
+  });
 }
 
 function isWanted(entry: VerdictEntry, { denied, pod, namespace }: Options): boolean {
@@ -66,11 +50,6 @@ function needsReason({ outcome, direction, egressRule, ingressRule }: VerdictEnt
   return (direction === 'egress' ? egressRule : ingressRule) === undefined;
 }
 
-function reasonOf(cluster: ClusterObjects, entry: VerdictEntry): readonly string[] {
-  const { source, destination, protocol, destinationPort: port, direction = 'ingress' } = entry;
-  return explainFlow(cluster, { source, destination, protocol, port }, direction);
-}
-
 function printVerdict(entry: VerdictEntry, why: readonly string[]): void {
   const { outcome, protocol, direction, egressRule, ingressRule } = entry;
   const end = (address: string, port: number, pod: string | undefined) =>
@@ -82,29 +61,4 @@ function printVerdict(entry: VerdictEntry, why: readonly string[]): void {
     rules.length > 0 ? rules.join(', ') : direction === undefined ? '' : `${direction}: by default`;
   printLine(`${styled(colours[outcome], outcome.padEnd(10))}  ${protocol}  ${from} > ${to}  ${by}`);
   for (const sentence of why) printLine(`            ${styled('dim', sentence)}`);
-}
-
-function ruleText(direction: string, rule: VerdictRule | undefined): string {
-  if (rule === undefined) return '';
-  const name = rule.name === undefined ? '' : ` "${rule.name}"`;
-  return `${direction}[${rule.rule}]${name} of ${rule.policy}`;
-}
-
-/** The objects of the agent, which are requested again when they are old. */
-class RecentObjects {
-  readonly #client: ControlClient;
-  #objects: Promise<ClusterObjects> | undefined;
-  #atMs = 0;
-
-  constructor(client: ControlClient) {
-    this.#client = client;
-  }
-
-  get(): Promise<ClusterObjects> {
-    if (!this.#objects || Date.now() - this.#atMs > objectsMs) {
-      this.#atMs = Date.now();
-      this.#objects = clusterOfAgent(this.#client);
-    }
-    return this.#objects;
-  }
 }
