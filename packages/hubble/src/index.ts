@@ -1,3 +1,4 @@
+export { observedFlows } from './client.ts';
 export { FilterError } from './filters/errors.ts';
 export { type FlowMatch, flowMatch } from './filters/filters.ts';
 export { identityOf, reservedIdentity } from './flows/identity.ts';

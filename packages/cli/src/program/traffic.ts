@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
-import { dumpOption, outputOption, socketOption, withExamples } from './options.ts';
+import { count, dumpOption, outputOption, port, socketOption, withExamples } from './options.ts';
 
 /** Adds the commands about connections. */
 export function addFlows(program: Command): void {
   const flow = withExamples(
-    program.command('flow').description('show and end external connections'),
+    program.command('flow').description('observe flows; show and end external connections'),
+    'heddle flow observe --follow --verdict dropped',
     'heddle flow list',
     'heddle flow flush --client 203.0.113.9',
   );
@@ -23,6 +24,29 @@ export function addFlows(program: Command): void {
       .action(async (options) => (await import('../commands/flow.ts')).flowList(options)),
     'heddle flow list --service default/hello',
     'heddle flow list --client 203.0.113.9 -o json',
+  );
+  withExamples(
+    flow
+      .command('observe')
+      .description(
+        'show the flows that `heddle observer` has: connections, dropped packets, verdicts of policies',
+      )
+      .option('-f, --follow', 'go on with later flows')
+      .option('--last <n>', 'only the latest flows (default: 20, without --since)', count)
+      .option('--since <time>', 'only later ones: 5m, 2h, or 2026-01-02T03:04:05Z')
+      .option('-n, --namespace <name>', 'only flows from or to pods of a namespace')
+      .option('--pod <pod>', 'only flows from or to NAMESPACE/NAME; a prefix suffices')
+      .option('--verdict <verdict>', 'forwarded, dropped, audit or another verdict')
+      .option('--port <port>', 'only flows from or to a port', port)
+      .option('--protocol <name>', 'tcp, udp, sctp, icmpv4, icmpv6 or dns')
+      .option('--ip <address>', 'only flows from or to an address or a range')
+      .option('--observer <path>', 'socket of the observer', '/run/heddle/hubble.sock')
+      .addOption(outputOption())
+      .action(async (options) =>
+        (await import('../commands/flow-observe.ts')).flowObserve(options),
+      ),
+    'heddle flow observe --follow --namespace shop',
+    'heddle flow observe --since 10m --verdict dropped --pod shop/cart -o json',
   );
   withExamples(
     flow
