@@ -26,5 +26,5 @@ export { type ObserverSettings, RunningObserver } from './observer/run.ts';
 export { HealthState, observerHealthName } from './server/health.ts';
 export { type Place, parsePlace } from './server/place.ts';
 export { type Listen, listenText, RpcServer, type ServerOptions } from './server/server.ts';
-export type { TlsFiles } from './server/tls-files.ts';
+export { readTlsFiles, type TlsFiles } from './server/tls-files.ts';
 export { Waiting } from './waiting.ts';
