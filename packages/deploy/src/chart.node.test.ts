@@ -21,10 +21,15 @@ function render(template: string, root: object): string {
     const names = path.slice(1).split('.');
     return names.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], root);
   };
-  const condition = /\s*\{\{- if ((?:\.\w+)+) \}\}(.*?)\s*\{\{- end \}\}/gs;
-  const kept = template.replace(condition, (_, path: string, body: string) =>
-    valueAt(path) ? body : '',
-  );
+  // The inner conditions first.
+  const condition = /\s*\{\{- if ((?:\.\w+)+) \}\}((?:(?!\{\{- if ).)*?)\s*\{\{- end \}\}/gs;
+  const decide = (text: string): string => {
+    const kept = text.replace(condition, (_, path: string, body: string) =>
+      valueAt(path) ? body : '',
+    );
+    return kept === text ? kept : decide(kept);
+  };
+  const kept = decide(template);
   const text = kept.replace(/\{\{ ((?:\.\w+)+) \| toJson \}\}/g, (_, path: string) => {
     const value = valueAt(path);
     assert.notEqual(value, undefined, path);
@@ -60,6 +65,9 @@ describe('the chart renders the objects that `heddle manifests` prints', () => {
       'metricsAddress=:10249',
     ],
     ['network=true', 'podMTU=1400', 'cni.binDir=/usr/libexec/cni'],
+    ['visibility=true'],
+    ['visibility=true', 'observerTLSSecret=hubble-server-certs', 'observerResources={}'],
+    ['observerTLSSecret=hubble-server-certs'],
   ]) {
     test(assignments.join(' ') || 'with the defaults', () => {
       const wanted = readSettings(assignments, version());

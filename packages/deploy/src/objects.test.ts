@@ -58,6 +58,55 @@ test('the agent runs with the fewest capabilities', () => {
   );
 });
 
+describe('with visibility', () => {
+  const podOf = (...assignments: string[]) =>
+    made('visibility=true', ...assignments).DaemonSet.spec.template;
+  const { spec, metadata } = podOf();
+  const [agent, observer, ...others] = spec.containers;
+
+  test('the observer is a second container with the right to read maps and no other', () => {
+    assert.deepEqual([observer.name, observer.image, others], ['observer', agent.image, []]);
+    assert.deepEqual(agent, made().DaemonSet.spec.template.spec.containers[0]);
+    assert.deepEqual(observer.securityContext, {
+      capabilities: { drop: ['ALL'], add: ['BPF'] },
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+    });
+    const writable = observer.volumeMounts.filter(({ readOnly }: { readOnly?: true }) => !readOnly);
+    assert.deepEqual(
+      writable.map(({ name }: { name: string }) => name),
+      ['socket'],
+    );
+    assert.equal(observer.env, undefined);
+  });
+
+  test('its metrics are found by annotations, and flows are on no port without certificates', () => {
+    const { 'prometheus.io/scrape': scrape, 'prometheus.io/port': port } = metadata.annotations;
+    assert.deepEqual([scrape, port], ['true', '9965']);
+    assert.equal(
+      made().DaemonSet.spec.template.metadata.annotations['prometheus.io/scrape'],
+      'false',
+    );
+    assert.ok(!observer.args.includes(':4244'));
+    assert.deepEqual(
+      observer.ports.map(({ hostPort }: { hostPort: number }) => hostPort),
+      [9965],
+    );
+  });
+
+  test('with a Secret, relays are served by TLS and need a certificate', () => {
+    const { containers, volumes } = podOf('observerTLSSecret=certs').spec;
+    const { args, ports, volumeMounts } = containers[1];
+    assert.deepEqual(args.slice(args.indexOf(':4244') - 1), [
+      ...['--listen', ':4244', '--address', ':4244', '--tls-cert', '/run/observer-tls/tls.crt'],
+      ...['--tls-key', '/run/observer-tls/tls.key', '--tls-client-ca', '/run/observer-tls/ca.crt'],
+    ]);
+    assert.deepEqual(ports.at(-1), { name: 'flows', containerPort: 4244, hostPort: 4244 });
+    assert.deepEqual(volumes.at(-1), { name: 'observer-tls', secret: { secretName: 'certs' } });
+    assert.deepEqual(volumeMounts.at(-1).mountPath, '/run/observer-tls');
+  });
+});
+
 describe('with the pod network', () => {
   const { spec } = made('network=true', 'cni.binDir=/usr/libexec/cni').DaemonSet.spec.template;
   const plain = made().DaemonSet.spec.template.spec;

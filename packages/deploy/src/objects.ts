@@ -23,6 +23,7 @@ const inPod = {
   namespaces: '/run/netns',
   // Not below /proc, where /proc/sys is read-only and AppArmor profiles deny writes.
   sysctls: '/run/sysctls',
+  observerTls: '/run/observer-tls',
 } as const;
 
 /**
@@ -87,7 +88,15 @@ function objectsWithConditions(given: Values, table?: SettingTable): readonly Ku
         template: {
           // With its hash in the template, a changed configuration is rolled out like a new
           // version.
-          metadata: { labels, annotations: { 'heddle.io/config': config } },
+          metadata: {
+            labels,
+            annotations: {
+              'heddle.io/config': config,
+              // For Prometheus where it finds its targets by annotations.
+              'prometheus.io/scrape': inline(given.visibility!),
+              'prometheus.io/port': `${observerPorts.metrics}`,
+            },
+          },
           spec: podSpec(given),
         },
       },
@@ -185,6 +194,7 @@ function podSpec(given: Values): Yaml {
           network.volumeMounts,
         ],
       },
+      new OnlyIf(given.visibility!, [observerContainer(given)]),
     ],
     volumes: [
       { name: 'config', configMap: { name } },
@@ -193,6 +203,66 @@ function podSpec(given: Values): Yaml {
       { name: 'socket', hostPath: { path: '/run/heddle', type: 'DirectoryOrCreate' } },
       { name: 'namespaces', hostPath: { path: '/run/netns', type: 'DirectoryOrCreate' } },
       network.volumes,
+      new OnlyIf(given.observerTLSSecret, [
+        { name: 'observer-tls', secret: { secretName: given.observerTLSSecret } },
+      ]),
+    ],
+  };
+}
+
+/** The ports of observers: Hubble's. */
+const observerPorts = { api: 4244, metrics: 9965 };
+
+/** Metrics whose number of series does not depend on the number of pods. */
+const observerMetrics = [
+  ...['flow', 'drop', 'policy'].map(
+    (metric) => `${metric}:labelsContext=source_namespace,destination_namespace`,
+  ),
+  ...['tcp', 'icmp', 'port-distribution', 'flows-to-world'],
+];
+
+/** Returns the container of `heddle observer`. Services work without it. */
+function observerContainer(given: Values): Yaml {
+  const secret = given.observerTLSSecret;
+  const { api, metrics } = observerPorts;
+  return {
+    name: 'observer',
+    image: given.image,
+    args: [
+      // The containers of a pod start at the same time.
+      ...['observer', '--wait', '60', '--socket', `${inPod.socket}/agent.sock`],
+      ...['--bpffs', inPod.bpffs, '--listen', `unix://${inPod.socket}/hubble.sock`],
+      ...observerMetrics.flatMap((metric) => ['--metrics', metric]),
+      ...['--metrics-listen', `:${metrics}`],
+      new OnlyIf(secret, [
+        ...['--listen', `:${api}`, '--address', `:${api}`],
+        ...['--tls-cert', `${inPod.observerTls}/tls.crt`],
+        ...['--tls-key', `${inPod.observerTls}/tls.key`],
+        ...['--tls-client-ca', `${inPod.observerTls}/ca.crt`],
+      ]),
+    ],
+    resources: given.observerResources,
+    ports: [
+      { name: 'flow-metrics', containerPort: metrics, hostPort: metrics },
+      new OnlyIf(secret, [{ name: 'flows', containerPort: api, hostPort: api }]),
+    ],
+    securityContext: {
+      // It reads maps. Seccomp profiles of runtimes allow bpf(2) with this capability only.
+      capabilities: { drop: ['ALL'], add: ['BPF'] },
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+    },
+    livenessProbe: {
+      httpGet: { path: '/metrics', port: metrics },
+      initialDelaySeconds: 60,
+      periodSeconds: 20,
+      timeoutSeconds: 10,
+      failureThreshold: 6,
+    },
+    volumeMounts: [
+      { name: 'bpffs', mountPath: inPod.bpffs, readOnly: true },
+      { name: 'socket', mountPath: inPod.socket },
+      new OnlyIf(secret, [{ name: 'observer-tls', mountPath: inPod.observerTls, readOnly: true }]),
     ],
   };
 }

@@ -82,6 +82,27 @@ export const deploymentSettings = {
       description: 'write JSON, e.g. {"requests":{"cpu":"20m","memory":"128Mi"}}',
     },
   },
+  observerResources: {
+    about: 'resource requests and limits of the observer, with `visibility`',
+    fallback: { requests: { cpu: '20m', memory: '128Mi' } },
+    schema: {
+      type: 'object',
+      properties: { requests: quantities, limits: quantities },
+      additionalProperties: false,
+      description: 'write JSON, e.g. {"requests":{"cpu":"20m","memory":"128Mi"}}',
+    },
+  },
+  observerTLSSecret: {
+    about: 'Secret with tls.crt, tls.key and ca.crt, by which observers serve relays on port 4244',
+    more: 'Clients need a certificate of ca.crt. Without the Secret, flows are served on the socket of the node only.',
+    fallbackText: 'none',
+    fallback: '',
+    schema: {
+      type: 'string',
+      pattern: '^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$',
+      description: 'write the name of a Secret: lower-case letters, digits, - and .',
+    },
+  },
   updateStrategy: {
     about: 'how a new version reaches the nodes',
     more: 'Traffic continues meanwhile; changes to services wait for the new agent.',

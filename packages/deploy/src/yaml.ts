@@ -11,7 +11,7 @@ export class ChartValue {
 }
 
 /**
- * Items of a list that are there only if a setting is true. In a chart, the condition is the place of
+ * Items of a list that are there only if a setting is true, or a text that is not empty. In a chart, the condition is the place of
  * the setting, and Helm decides.
  */
 export class OnlyIf {
@@ -73,7 +73,7 @@ export function decided<Value extends Yaml>(value: Value): Value {
     if (!(item instanceof OnlyIf)) return [inner(item)];
     const { condition } = item;
     if (condition instanceof ChartValue) return [new OnlyIf(condition, item.items.flatMap(items))];
-    return condition === true ? item.items.flatMap(items) : [];
+    return condition ? item.items.flatMap(items) : [];
   };
   return inner(value) as Value;
 }

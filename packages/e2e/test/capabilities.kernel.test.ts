@@ -8,6 +8,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { AgentStatus, DropNotice, FlowItem } from '@heddle/agent';
 import { deploymentObjects, readSettings } from '@heddle/deploy';
+import { flowsAt } from '@heddle/hubble/testing/client';
 import { askTcp, askUdp, startBackend } from '@heddle/lab';
 import { createVeth, deleteLink } from '@heddle/netlink';
 import { SysError } from '@heddle/sys';
@@ -17,15 +18,19 @@ import { service, slice } from '../testing/objects.ts';
 const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 const withoutTcx = fileURLToPath(new URL('../testing/without-tcx.ts', import.meta.url));
 
+interface Container {
+  readonly args: readonly string[];
+  readonly securityContext: { readonly capabilities: { readonly add: readonly string[] } };
+}
 interface PodSpec {
-  readonly containers: readonly [
-    { readonly securityContext: { readonly capabilities: { readonly add: readonly string[] } } },
-  ];
+  readonly containers: readonly [agent: Container, observer: Container];
 }
 
-const daemonSet = deploymentObjects(readSettings([], '0')).find(({ kind }) => kind === 'DaemonSet');
+const objects = deploymentObjects(readSettings(['visibility=true'], '0'));
+const daemonSet = objects.find(({ kind }) => kind === 'DaemonSet');
 const { spec } = (daemonSet!.spec as unknown as { template: { spec: PodSpec } }).template;
-const granted = spec.containers[0].securityContext.capabilities.add;
+const [agentContainer, observerContainer] = spec.containers;
+const granted = agentContainer.securityContext.capabilities.add;
 
 /** Makes the mounts read-only that are so in a pod; $1 is the folder with its writable volumes. */
 const asPod = `set -e
@@ -35,6 +40,12 @@ for each in / /sys /proc/sys; do
   mount -o remount,bind,ro $each
 done
 shift
+exec "$@"`;
+
+/** Makes the folder $0 read-only, as the observer has the BPF file system. */
+const withReadOnly = `set -e
+mount --bind "$0" "$0"
+mount -o remount,bind,ro "$0"
 exec "$@"`;
 
 /** Returns the name of the pod that replied, or the error code. */
@@ -55,14 +66,20 @@ class InPod {
   /** The output of the process. */
   output = '';
 
-  constructor(agentLab: ManifestLab, capabilities: readonly string[], args: readonly string[]) {
+  constructor(
+    agentLab: ManifestLab,
+    capabilities: readonly string[],
+    args: readonly string[],
+    /** A command that runs the rest with further mounts. */
+    mounts: readonly string[] = [],
+  ) {
     const bounds = ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join();
     this.#agentLab = agentLab;
     this.#process = agentLab.node.spawn(
       'unshare',
       [
         ...['--mount', '--propagation', 'private', 'sh', '-c', asPod],
-        ...['pod', dirname(agentLab.lab.bpffs)],
+        ...['pod', dirname(agentLab.lab.bpffs), ...mounts],
         ...['setpriv', '--no-new-privs', `--bounding-set=${bounds}`, '--inh-caps=-all'],
         ...[process.execPath, ...args, '--socket', agentLab.socket],
       ],
@@ -182,6 +199,29 @@ describe('the capabilities of the DaemonSet', () => {
       });
     });
   }
+
+  test('those of the observer suffice for its arguments, with a read-only BPF file system', async () => {
+    await agent(granted).says(/manifests read: 2 rows programmed/);
+    const { node, socket } = agentLab;
+    const flowSocket = `${socket}.hubble`;
+    const args = observerContainer.args.map((arg) =>
+      arg.replace('unix:///run/heddle/hubble.sock', `unix://${flowSocket}`),
+    );
+    const ownPaths = ['--bpffs', node.bpffs];
+    const mounts = ['sh', '-c', withReadOnly, node.bpffs];
+    const { add } = observerContainer.securityContext.capabilities;
+    const running = new InPod(agentLab, add, [program, ...args, ...ownPaths], mounts);
+    started.push(running);
+    await running.says(/serves unix:/);
+    const client = agentLab.lab.outside[0]!;
+    const flow = await agentLab.until('a flow', async () => {
+      outcome(() => askTcp(client, { address: node.addresses.v4, port: 30_080 }, 'who?'));
+      const found = await flowsAt(flowSocket, { whitelist: [{ destinationPort: ['8080'] }] });
+      return found[0];
+    });
+    assert.equal(flow.IP?.source, client.addresses.v4);
+    assert.doesNotMatch(running.output, /cannot be read|not permitted|EPERM|EACCES|EROFS/);
+  });
 
   test('the agent starts without SYS_ADMIN, and reports any other missing capability', async () => {
     const others = granted.filter((name) => name !== 'SYS_ADMIN');

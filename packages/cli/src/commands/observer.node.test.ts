@@ -23,7 +23,13 @@ describe('heddle observer refuses options that it cannot use before it asks the 
   for (const [options, message] of refused) {
     it(JSON.stringify(options), async () => {
       const complete = {
-        ...{ socket: '/nowhere/agent.sock', bpffs: '/nowhere', cluster: 'default', address: '' },
+        ...{
+          socket: '/nowhere/agent.sock',
+          bpffs: '/nowhere',
+          cluster: 'default',
+          address: '',
+          wait: 0,
+        },
         ...{ listen: ['unix:///nowhere/hubble.sock'], ...options },
       };
       await assert.rejects(observer(complete), new Failure(exitCodes.usage, message));

@@ -1,8 +1,10 @@
+import { setTimeout } from 'node:timers/promises';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import {
   type Listen,
   listenText,
   MetricsError,
+  type ObserverSettings,
   type Place,
   parsePlace,
   RunningObserver,
@@ -14,6 +16,8 @@ export interface ObserverOptions {
   readonly bpffs: string;
   readonly listen: readonly string[];
   readonly address: string;
+  /** Seconds. */
+  readonly wait: number;
   readonly cluster: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -45,7 +49,7 @@ export async function observer(options: ObserverOptions): Promise<void> {
   const signal = new Promise((resolve) => {
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, resolve);
   });
-  await using running = await start({
+  await using running = await start(options.wait, {
     ...{ socket: options.socket, bpffs: options.bpffs, address: options.address, listen },
     ...{ cluster: options.cluster, version: `heddle ${version()}`, metrics: options.metrics ?? [] },
     metricsListen: place,
@@ -56,12 +60,18 @@ export async function observer(options: ObserverOptions): Promise<void> {
   void running;
 }
 
-async function start(settings: Parameters<typeof RunningObserver.start>[0]) {
-  try {
-    return await RunningObserver.start(settings);
-  } catch (error) {
-    if (error instanceof MetricsError) throw new Failure(exitCodes.usage, error.message);
-    throw error;
+/** Starts an observer. While no agent answers, it tries again for `wait` seconds. */
+async function start(wait: number, settings: ObserverSettings): Promise<RunningObserver> {
+  const end = Date.now() + wait * 1000;
+  for (;;) {
+    try {
+      return await RunningObserver.start(settings);
+    } catch (error) {
+      if (error instanceof MetricsError) throw new Failure(exitCodes.usage, error.message);
+      const isUnreachable = error instanceof Failure && error.exitCode === exitCodes.unreachable;
+      if (!isUnreachable || Date.now() >= end) throw error;
+      await setTimeout(500);
+    }
   }
 }
 

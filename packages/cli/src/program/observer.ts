@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { appended, sharedDefaults, socketOption, withExamples } from './options.ts';
+import { appended, count, sharedDefaults, socketOption, withExamples } from './options.ts';
 
 /** Adds the command that serves flows. */
 export function addObserver(program: Command): void {
@@ -12,7 +12,12 @@ export function addObserver(program: Command): void {
         'unix:///PATH, HOST:PORT or :PORT; may be repeated (default: unix:///run/heddle/hubble.sock)',
         appended,
       )
-      .option('--address <address>', 'HOST:PORT at which relays reach this observer', '')
+      .option(
+        '--address <address>',
+        "HOST:PORT at which relays reach this observer; :PORT at the node's first address",
+        '',
+      )
+      .option('--wait <seconds>', 'wait for the agent at most so long', count, 0)
       .option('--cluster <name>', 'name of the cluster', 'default')
       .option('--tls-cert <file>', 'certificate of the addresses HOST:PORT, in PEM')
       .option('--tls-key <file>', 'key of the certificate, in PEM')

@@ -200,6 +200,16 @@ test('the observers of other nodes have the same port, and names as certificates
       ['n3', '[fd00::3]:4244'],
     ],
   );
+  const atPort = peersOf('n1', [{ name: 'n1', addresses: ['fd00::1'] }, ...nodes], {
+    ...{ ...shared, address: ':4244', cluster: 'default' },
+  });
+  assert.equal(atPort[0]!.address, '[fd00::1]:4244', 'an address without host is that of the Node');
+  assert.equal(
+    peersOf('n9', nodes, { ...shared, address: ':4244', cluster: 'default' }).some(
+      ({ name }) => name === 'n9',
+    ),
+    false,
+  );
   const [, second] = peersOf('n1', nodes, { ...shared, cluster: 'berlin.de', hasTls: true });
   assert.equal(second!.name, 'berlin.de/n2.rack');
   assert.equal(second!.tlsServerName, 'n2-rack.berlin-de.hubble-grpc.cilium.io');

@@ -15,19 +15,24 @@ export interface PeerNode {
 
 /** The settings that the observers of a cluster have in common. */
 export interface PeerSettings {
-  /** HOST:PORT of this node's observer. Those of other nodes have the same port. */
+  /** HOST:PORT of this node's observer, or :PORT for the first address of its Node. Those of others have the same port. */
   readonly address: string;
   readonly cluster: string;
   readonly hasTls: boolean;
 }
 
-/** Returns this node's observer and those of the other nodes, at the first of their addresses. */
+/**
+ * Returns this node's observer and those of the other nodes, at the first of their addresses. This node's is left out
+ * while its Node is not known, if the address has no host.
+ */
 export function peersOf(
   ownNode: string,
   nodes: readonly { readonly name: string; readonly addresses: readonly string[] }[],
   { address, cluster, hasTls }: PeerSettings,
 ): PeerNode[] {
   const port = Number(/:(\d+)$/.exec(address)?.[1]);
+  const [own] = nodes.find(({ name }) => name === ownNode)?.addresses ?? [];
+  const ownAddress = !address.startsWith(':') ? address : own && formatEndpoint(own, port);
   const peer = (node: string, at: string): PeerNode => ({
     ...{ name: peerName(node, cluster), address: at },
     tlsServerName: hasTls ? serverName(node, cluster) : undefined,
@@ -35,7 +40,7 @@ export function peersOf(
   const others = nodes.flatMap(({ name, addresses: [first] }) =>
     first === undefined || name === ownNode ? [] : [peer(name, formatEndpoint(first, port))],
   );
-  return [peer(ownNode, address), ...others];
+  return ownAddress === undefined ? others : [peer(ownNode, ownAddress), ...others];
 }
 
 /** Returns the name of a node as flows and peers have it. */
