@@ -35,10 +35,19 @@ enum policy_action {
 	POLICY_PASS = 3, /* The search goes on in the next tier. Rules of the tier Admin only. */
 };
 
+/* Whether and how the sender of a denied packet is informed. */
+enum policy_deny_response {
+	DENY_SILENT = 0,
+	DENY_ICMP = 1,	/* ICMP "administratively prohibited" */
+	DENY_RESET = 2, /* a TCP reset; ICMP for other protocols */
+};
+
 /* Map `policy_rules`, by the rule's number. */
 struct policy_rule {
 	__u64 connections; /* number of connections that the rule has decided, not of packets */
-	enum policy_action action; /* 0: the number is free */
+	enum policy_action action : 16; /* 0: the number is free */
+	/* To what the rule denies: an enum policy_deny_response, plus 1; 0: that of policy_state. */
+	__u16 response;
 	__u32 policy; /* a number of the control plane; equal for all rules of a policy */
 };
 
@@ -47,6 +56,9 @@ enum policy_subject_flags {
 	SUBJECT_ISOLATED = 1,
 	/* A policy of the pod is not programmed, so everything is denied. */
 	SUBJECT_CLOSED = 2,
+	/* Two bits have the response to what is denied by default, in the form that rules have. */
+	SUBJECT_RESPONSE_SHIFT = 2,
+	SUBJECT_RESPONSE_MASK = 3,
 };
 
 /*
@@ -89,25 +101,18 @@ enum policy_port_class {
 
 #define POLICY_PORT_WORDS (3 * 65536 / 4)
 
-/* Whether and how the sender of a denied packet is informed. */
-enum policy_deny_response {
-	DENY_SILENT = 0,
-	DENY_ICMP = 1,	/* ICMP "administratively prohibited" */
-	DENY_RESET = 2, /* a TCP reset; ICMP for other protocols */
-};
-
 /* Map `policy_state`: one value. */
 struct policy_state {
 	/*
 	 * The control plane increments it after each change, and never sets it to 0. A connection
 	 * that was decided in an earlier epoch is decided again at its next packet.
 	 */
-	__u32 epoch;	     /* 0: there has never been a policy */
-	__u16 network_word;  /* the first word of NetworkPolicies */
-	__u16 baseline_word; /* the first word of the tier Baseline */
-	__u32 keeps_open;    /* 1: open connections are not decided again */
-	enum policy_deny_response deny_response;
-	__u32 watched; /* 1: a reader of policy_verdicts exists */
+	__u32 epoch;				 /* 0: there has never been a policy */
+	__u16 network_word;			 /* the first word of NetworkPolicies */
+	__u16 baseline_word;			 /* the first word of the tier Baseline */
+	__u32 keeps_open;			 /* 1: open connections are not decided again */
+	enum policy_deny_response deny_response; /* where rules and subjects have none */
+	__u32 watched;				 /* 1: a reader of policy_verdicts exists */
 	__u32 reserved[3];
 };
 

@@ -9,6 +9,12 @@
 #define JUDGE_NEW 1   /* about a new connection, which is counted */
 #define JUDGE_NAMES 2 /* The peer has names. */
 
+/* Returns the response to what no rule allows; see policy_rule.response. */
+INLINE __u32 default_response(const struct policy_subject *subject)
+{
+	return subject->flags >> SUBJECT_RESPONSE_SHIFT & SUBJECT_RESPONSE_MASK;
+}
+
 /* Searches the rule that decides, tier by tier. Returns the verdict with it. */
 INLINE __u64 search_tiers(const struct policy_subject *subject, const struct policy_vector *peer,
 			  const struct policy_vector *port, __u32 has_names)
@@ -28,14 +34,18 @@ INLINE __u64 search_tiers(const struct policy_subject *subject, const struct pol
 	if (action == POLICY_PASS) {
 		found = policy_find(&subject->rules, peer, port, network, baseline);
 		if (!found && subject->flags & SUBJECT_ISOLATED)
-			return DROP_POLICY_DEFAULT;
+			return DROP_POLICY_DEFAULT | default_response(subject)
+							     << DENIED_RESPONSE_SHIFT;
 		if (!found)
 			found = policy_find(&subject->rules, peer, port, baseline, POLICY_WORDS);
 		if (!found)
 			return V_OK;
 		action = action_of(found);
 	}
-	return (action == POLICY_ALLOW ? V_OK : DROP_POLICY) | found << DENIED_RULE_SHIFT;
+	return (action == POLICY_ALLOW ?
+			V_OK :
+			DROP_POLICY | response_of(found) << DENIED_RESPONSE_SHIFT) |
+	       found << DENIED_RULE_SHIFT;
 }
 
 /*

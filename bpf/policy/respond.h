@@ -4,12 +4,24 @@
 
 #include "lib/icmp.h"
 #include "state.h"
+#include "verdict.h"
+
+/* Returns how the sender of a packet with a verdict that denies it is informed. */
+INLINE __u32 denied_response(__u32 verdict)
+{
+	__u32 response = verdict >> DENIED_RESPONSE_SHIFT & DENIED_RESPONSE_MASK;
+	struct policy_state *state;
+
+	if (response)
+		return response - 1;
+	state = get_policy_state();
+	return state ? state->deny_response : DENY_SILENT;
+}
 
 /* Informs the sender as the control plane has it. The answer does not pass policies itself. */
-INLINE int policy_respond(context *ctx, const struct packet *packet)
+INLINE int policy_respond(context *ctx, const struct packet *packet, __u32 verdict)
 {
-	struct policy_state *state = get_policy_state();
-	__u32 response = state ? state->deny_response : DENY_SILENT;
+	__u32 response = denied_response(verdict);
 
 	if (packet->fragment == FRAGMENT_LATER)
 		return DROP;

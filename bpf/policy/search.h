@@ -57,6 +57,15 @@ INLINE enum policy_action action_of(__u32 found)
 	return rule && rule->action ? rule->action : POLICY_DENY;
 }
 
+/* Returns the response of a rule that policy_find() has found, as its verdict has it. */
+INLINE __u32 response_of(__u32 found)
+{
+	__u32 number = found - 1;
+	struct policy_rule *rule = bpf_map_lookup_elem(&policy_rules, &number);
+
+	return rule ? rule->response & DENIED_RESPONSE_MASK : 0;
+}
+
 /* Counts a connection for the rule that has decided, or for the subject that no rule allowed. */
 INLINE void count_verdict(struct policy_subject *subject, __u64 verdict)
 {

@@ -9,6 +9,9 @@
 #define DENIED_RULE_SHIFT 8
 #define DENIED_RULE_MASK 0x1fff /* plus 1; 0: no rule has allowed it */
 #define DENIED_INGRESS (1u << 21)
+/* An enum policy_deny_response, plus 1; 0: that of policy_state. */
+#define DENIED_RESPONSE_SHIFT 22
+#define DENIED_RESPONSE_MASK 3
 
 INLINE int is_denied(enum verdict verdict)
 {

@@ -46,7 +46,7 @@ GLOBAL int reply_to_drop(context *ctx, const struct packet *packet, enum verdict
 		return starts_connection(packet) ? DROP : reply_unreachable(ctx, packet);
 	case DROP_POLICY:
 	case DROP_POLICY_DEFAULT:
-		return policy_respond(ctx, packet);
+		return policy_respond(ctx, packet, verdict);
 	default:
 		return DROP;
 	}

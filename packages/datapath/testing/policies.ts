@@ -38,6 +38,8 @@ export interface TestRule {
   readonly peers?: readonly string[];
   /** Without a number, all ports of the protocol. */
   readonly ports?: readonly { readonly protocol: keyof typeof protocols; readonly port?: number }[];
+  /** The response to what it denies; without one, that of `respond`. */
+  readonly response?: keyof typeof responses;
 }
 
 /** The rules of one direction of a pod. */
@@ -46,6 +48,8 @@ export interface TestSubject {
   /** False: the pod has no NetworkPolicy in that direction. */
   readonly isIsolated?: boolean;
   readonly isClosed?: boolean;
+  /** The response to what no rule allows; without one, that of `respond`. */
+  readonly response?: keyof typeof responses;
   /** The subject with the policies in audit mode, too. */
   readonly audit?: TestSubject;
 }
@@ -97,7 +101,8 @@ export class TestPolicies implements Disposable {
     for (const [rule, number] of this.#numbers) {
       const value = new Uint8Array(policyRuleSize);
       const action = actions[rule.action ?? 'allow'];
-      encodePolicyRule({ connections: 0n, action, policy: 0 }, value);
+      const response = ownResponse(rule.response);
+      encodePolicyRule({ connections: 0n, action, response, policy: 0 }, value);
       this.#write('policy_rules', number, value);
     }
     for (const [subject, number] of this.#subjects) this.#writeSubject(subject, number);
@@ -262,12 +267,12 @@ export class TestPolicies implements Disposable {
   }
 
   #writeSubject(subject: TestSubject, number: number): void {
-    const { rules = [], isIsolated = true, isClosed = false, audit } = subject;
+    const { rules = [], isIsolated = true, isClosed = false, response, audit } = subject;
     const value = new Uint8Array(policySubjectSize);
     encodePolicySubject(
       {
         rules: this.#bits(rules),
-        flags: (isIsolated ? 1 : 0) | (isClosed ? 2 : 0),
+        flags: (isIsolated ? 1 : 0) | (isClosed ? 2 : 0) | (ownResponse(response) << 2),
         audit: audit ? this.#subjects.get(audit)! : 0,
         defaultDenied: 0n,
         reserved: 0n,
@@ -346,4 +351,8 @@ function contains(wide: string, narrow: string): boolean {
     if ((outer.address[bit >> 3]! & mask) !== (inner.address[bit >> 3]! & mask)) return false;
   }
   return true;
+}
+
+function ownResponse(response: keyof typeof responses | undefined): number {
+  return response === undefined ? 0 : responses[response] + 1;
 }

@@ -21,6 +21,11 @@ export const ingressBandwidthAnnotation = 'kubernetes.io/ingress-bandwidth';
 export const mirrorAnnotation = 'kubernetes.io/config.mirror';
 /** On a NetworkPolicy, ClusterNetworkPolicy or Namespace: `enforce` or `audit`. */
 export const policyModeAnnotation = 'heddle.io/policy-mode';
+export const denyResponseAnnotation = 'heddle.io/policy-deny-response';
+
+/** The responses to the sender of a denied packet. */
+export const denyResponses = ['none', 'icmp', 'reset'] as const;
+export type DenyResponse = (typeof denyResponses)[number];
 
 const algorithms: readonly string[] = [
   'random',
@@ -174,4 +179,21 @@ export function readPolicyMode(
     problems.add(`annotation ${policyModeAnnotation}`, mode, rule);
   }
   return mode === 'audit';
+}
+
+/**
+ * Reads the annotation on the response to what a policy denies, as a field of its record. There is no field without the
+ * annotation, nor, with a sentence, for an unknown value: the agent's setting applies then.
+ */
+export function readDenyResponse(
+  annotations: Readonly<Record<string, string | undefined>> | null | undefined,
+  problems: PartProblems,
+): { readonly denyResponse?: DenyResponse } {
+  const text = annotations?.[denyResponseAnnotation];
+  if (text === undefined) return {};
+  const denyResponse = denyResponses.find((each) => each === text);
+  if (denyResponse !== undefined) return { denyResponse };
+  const rule = 'must be none, icmp or reset; policyDenyResponse of the agent applies';
+  problems.add(`annotation ${denyResponseAnnotation}`, text, rule);
+  return {};
 }

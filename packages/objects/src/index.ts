@@ -12,6 +12,9 @@ export {
 export {
   algorithmAnnotation,
   congestionControlAnnotation,
+  type DenyResponse,
+  denyResponseAnnotation,
+  denyResponses,
   forwardingAnnotation,
   forwardings,
   podCIDRsAnnotation,

@@ -1,3 +1,4 @@
+import type { DenyResponse } from './annotations.ts';
 import type { Labels } from './labels.ts';
 import type { ObjectRef, Protocol } from './records.ts';
 
@@ -21,6 +22,8 @@ export interface NamespaceRecord extends ObjectRef {
   readonly labels: Labels;
   /** The annotation heddle.io/policy-mode is `audit`, for all NetworkPolicies of the namespace. */
   readonly isAudited: boolean;
+  /** The annotation heddle.io/policy-deny-response, for all NetworkPolicies of the namespace without one. */
+  readonly denyResponse?: DenyResponse;
   /** Sentences about annotations that can't be used. */
   readonly problems: readonly string[];
 }
@@ -81,6 +84,8 @@ export interface NetworkPolicyRecord extends ObjectRef {
   readonly egress: readonly RuleRecord[] | undefined;
   /** The annotation heddle.io/policy-mode is `audit`. */
   readonly isAudited: boolean;
+  /** The annotation heddle.io/policy-deny-response. */
+  readonly denyResponse?: DenyResponse;
   /** Sentences about parts that can't be used: field, value, remedy and consequence. */
   readonly problems: readonly string[];
 }
@@ -97,6 +102,8 @@ export interface ClusterNetworkPolicyRecord extends ObjectRef {
   readonly egress: readonly RuleRecord[];
   /** The annotation heddle.io/policy-mode is `audit`. */
   readonly isAudited: boolean;
+  /** The annotation heddle.io/policy-deny-response. */
+  readonly denyResponse?: DenyResponse;
   /** Sentences about parts that can't be used: field, value, remedy and consequence. */
   readonly problems: readonly string[];
 }

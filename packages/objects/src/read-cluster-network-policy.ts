@@ -1,5 +1,5 @@
 import { canonicalRange } from './addresses.ts';
-import { readPolicyMode } from './annotations.ts';
+import { readDenyResponse, readPolicyMode } from './annotations.ts';
 import { compactList, ownText, sharedText } from './memory.ts';
 import { PartProblems } from './part-problems.ts';
 import type {
@@ -52,6 +52,7 @@ export function readClusterNetworkPolicy({
     ingress: read('ingress'),
     egress: read('egress'),
     isAudited: readPolicyMode(metadata.annotations, problems),
+    ...readDenyResponse(metadata.annotations, problems),
     problems: problems.sentences,
   };
 }

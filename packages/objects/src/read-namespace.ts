@@ -1,4 +1,4 @@
-import { readPolicyMode } from './annotations.ts';
+import { readDenyResponse, readPolicyMode } from './annotations.ts';
 import { readLabels } from './labels.ts';
 import { ownText } from './memory.ts';
 import { PartProblems } from './part-problems.ts';
@@ -16,6 +16,7 @@ export function readNamespace({ metadata }: NamespaceObject): NamespaceRecord {
     // The API server sets the label; manifests do not have it.
     labels: readLabels({ ...labels, 'kubernetes.io/metadata.name': name }),
     isAudited: readPolicyMode(annotations, problems),
+    ...readDenyResponse(annotations, problems),
     problems: problems.sentences,
   };
 }

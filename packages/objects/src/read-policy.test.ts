@@ -70,6 +70,24 @@ test('a Namespace has its labels, its name as a label, and the mode of its polic
   assert.equal(odd.isAudited, false);
 });
 
+test('the annotation on the response to denied packets is read of policies and namespaces', () => {
+  const read = (response: string) => {
+    const annotations = { 'heddle.io/policy-deny-response': response };
+    return [
+      recordOf<NamespaceRecord>(namespace('shop', {}, annotations)),
+      network({ annotations }),
+      recordOf<ClusterNetworkPolicyRecord>(clusterNetworkPolicy('c', { annotations })),
+    ].map(({ denyResponse, problems }) => [denyResponse, problems]);
+  };
+  for (const response of ['none', 'icmp', 'reset']) {
+    for (const each of read(response)) assert.deepEqual(each, [response, []]);
+  }
+  const sentence =
+    'annotation heddle.io/policy-deny-response is "drop": must be none, icmp or reset; ' +
+    'policyDenyResponse of the agent applies';
+  for (const each of read('drop')) assert.deepEqual(each, [undefined, [sentence]]);
+});
+
 test('a NetworkPolicy isolates by policyTypes, and without them by the sections that it has', () => {
   const directions = (more: object) => {
     const { ingress, egress } = network(more);

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import {
   algorithmAnnotation,
+  denyResponseAnnotation,
   egressBandwidthAnnotation,
   forwardingAnnotation,
   ingressBandwidthAnnotation,
@@ -87,6 +88,7 @@ export const metadata = struct({
     mirrorAnnotation,
     triggerAnnotation,
     policyModeAnnotation,
+    denyResponseAnnotation,
   ),
 });
 

@@ -180,7 +180,7 @@ export class ActivePolicy {
     const names = ports?.filter(({ type }) => type === 'name') ?? [];
     const ranges = ports?.flatMap(rangeOf);
     const domains = peers?.flatMap((peer) => (peer.type === 'domain' ? [peer.name] : [])) ?? [];
-    const namespace = this.#record.namespace;
+    const { namespace, denyResponse } = this.#record;
     const add = (range: readonly PortRange[] | undefined, domainNames: readonly string[]) => {
       const isByTerms = direction === 'egress' && range !== undefined && range !== ranges;
       const made = this.#registry.add({
@@ -189,6 +189,7 @@ export class ActivePolicy {
         // In the tier Baseline there is no next tier to pass to.
         action:
           rule.action === 'pass' && tierOf(this.#record) === 'Baseline' ? 'allow' : rule.action,
+        ...(rule.action === 'deny' && denyResponse ? { denyResponse } : {}),
         anyPeer: peers === undefined && !isByTerms,
         ports: range,
         domainNames,

@@ -22,7 +22,6 @@ export {
 export { PolicyModel } from './policy-model.ts';
 export { PolicyWorld } from './policy-world.ts';
 export type {
-  DenyResponse,
   Direction,
   PeerChanges,
   PodDemand,

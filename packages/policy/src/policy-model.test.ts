@@ -210,6 +210,43 @@ test('rows have the policies in use with their sentences, and mark those in audi
   assert.deepEqual(apply([{ op: 'delete', ...ref }]).policies.removed, ['NetworkPolicy shop/p']);
 });
 
+test('the response to what no rule allows is the most informative one of the policies that isolate a pod', () => {
+  const respond = (response: string) => ({ 'heddle.io/policy-deny-response': response });
+  const { first, set: change, apply } = start(policy('p', from(app('job'))));
+  const responseOf = ({ subjects }: typeof first) => subjects.upserted[0]?.ingress?.denyResponse;
+  assert.equal(responseOf(first), undefined);
+  // The annotation of the namespace applies to policies without one.
+  assert.equal(responseOf(change(namespace('shop', { team: 'a' }, respond('none')))), 'none');
+  const annotated = (name: string, response: string) =>
+    policy(name, { ...from(app('job')), annotations: respond(response) });
+  assert.equal(responseOf(change(annotated('q', 'icmp'))), 'icmp');
+  assert.equal(responseOf(change(annotated('r', 'reset'))), 'reset');
+  // A policy of the other direction has no part in it.
+  const egress = { policyTypes: ['Egress'], egress: [], annotations: respond('reset') };
+  assert.equal(responseOf(change(annotated('r', 'none'), policy('s', egress))), 'icmp');
+  const audited = { ...respond('reset'), 'heddle.io/policy-mode': 'audit' };
+  const update = change(policy('r', { ...from(app('job')), annotations: audited }));
+  assert.equal(responseOf(update), 'icmp', 'a policy in audit mode denies nothing');
+  const ref = { kind: 'networkPolicy', namespace: 'shop', name: 'q' };
+  assert.equal(responseOf(apply([{ op: 'delete', ...ref }])), 'none');
+});
+
+test('a rule that denies has the response of its ClusterNetworkPolicy', () => {
+  const spec = {
+    ingress: [
+      { action: 'Deny', from: [{ namespaces: selector('team=b') }] },
+      { action: 'Accept', from: [{ namespaces: selector('team=c') }] },
+    ],
+  };
+  const annotations = { 'heddle.io/policy-deny-response': 'reset' };
+  const { first } = start(clusterNetworkPolicy('c', { ...spec, annotations }));
+  const rules = first.rules.added.map(({ action, denyResponse }) => [action, denyResponse]);
+  assert.deepEqual(rules, [
+    ['deny', 'reset'],
+    ['allow', undefined],
+  ]);
+});
+
 test('with ClusterNetworkPolicies a pod whose Namespace is not known is closed until it is', () => {
   const { set: change } = start(
     pod('late/pod', '10.3.0.1'),

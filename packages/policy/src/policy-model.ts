@@ -1,4 +1,6 @@
 import {
+  type DenyResponse,
+  denyResponses,
   type NamespaceRecord,
   type NodeRecord,
   type ObjectChange,
@@ -303,6 +305,17 @@ export class PolicyModel {
     return this.#peers.namespace(record.namespace)?.isAudited ?? false;
   }
 
+  /** Returns the response to what no rule allows, which policies that isolate a pod ask for; a later one informs better. */
+  #denyResponse(entries: readonly PolicyEntry[], direction: Direction): DenyResponse | undefined {
+    const wanted = entries
+      .filter(({ active }) => active!.isolates(direction))
+      .map(
+        ({ record }) =>
+          record.denyResponse ?? this.#peers.namespace(record.namespace)?.denyResponse,
+      );
+    return denyResponses.findLast((each) => wanted.includes(each));
+  }
+
   /** Computes the subjects of a group of this node. */
   #resubject(group: Group): void {
     const local = this.#locals.get(group)!;
@@ -330,7 +343,9 @@ export class PolicyModel {
       isIsolated: entries.some(({ active }) => active!.isolates(direction)),
     });
     const all = [...policies];
-    const enforced = select(all.filter((entry) => !this.#isAudited(entry)));
+    const enforcing = all.filter((entry) => !this.#isAudited(entry));
+    const denyResponse = this.#denyResponse(enforcing, direction);
+    const enforced = { ...select(enforcing), ...(denyResponse && { denyResponse }) };
     const audited = select(all.filter((entry) => this.#isAudited(entry)));
     if (audited.rules.length === 0 && !audited.isIsolated) {
       return this.#subjects.acquire(direction, enforced, undefined);

@@ -1,4 +1,4 @@
-import type { Protocol } from '@heddle/objects';
+import type { DenyResponse, Protocol } from '@heddle/objects';
 
 /** The tiers, in the order in which they decide. A NetworkPolicy has the tier of the same name. */
 export type Tier = 'Admin' | 'NetworkPolicy' | 'Baseline';
@@ -29,6 +29,8 @@ export interface PolicyRule {
   /** The name that a rule of a ClusterNetworkPolicy may have. */
   readonly name: string;
   readonly action: RuleAction;
+  /** The response to what the rule denies, if it is not that of the agent. */
+  readonly denyResponse?: DenyResponse;
   /** True if the rule names no peers and so matches all. It is then in no class. */
   readonly anyPeer: boolean;
   /** Undefined: all ports of all protocols, and protocols without ports. */
@@ -36,9 +38,6 @@ export interface PolicyRule {
   /** Names of hosts that are peers, in lower case, `*.example.com` for all below. Egress only. */
   readonly domainNames: readonly string[];
 }
-
-/** The response to the sender of a denied packet. */
-export type DenyResponse = 'none' | 'icmp' | 'reset';
 
 /** A policy that applies to a pod of this node. */
 export interface PolicyRow {
@@ -62,6 +61,8 @@ export interface Subject {
   readonly rules: readonly PolicyRule[];
   /** NetworkPolicies select the pod, so what none of their rules allows is denied. */
   readonly isIsolated: boolean;
+  /** The response to what no rule allows, if it is not that of the agent. */
+  readonly denyResponse?: DenyResponse;
   /** The same with the policies in audit mode; undefined if none of these has a rule for the pod or isolates it. */
   readonly audited: Omit<Subject, 'audited' | 'direction'> | undefined;
 }

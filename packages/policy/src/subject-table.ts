@@ -1,3 +1,4 @@
+import type { DenyResponse } from '@heddle/objects';
 import type { Direction, Subject } from './rows.ts';
 import type { ModelRule } from './rule-sets.ts';
 
@@ -5,6 +6,8 @@ import type { ModelRule } from './rule-sets.ts';
 export interface Selection {
   readonly rules: readonly ModelRule[];
   readonly isIsolated: boolean;
+  /** The response to what no rule allows, if it is not that of the agent. */
+  readonly denyResponse?: DenyResponse;
 }
 
 interface Entry {
@@ -52,6 +55,6 @@ export class SubjectTable {
   }
 }
 
-function keyOf({ rules, isIsolated }: Selection): string {
-  return `${isIsolated ? 'isolated' : ''} ${rules.map(({ id }) => id).join(',')}`;
+function keyOf({ rules, isIsolated, denyResponse }: Selection): string {
+  return `${isIsolated ? 'isolated' : ''} ${denyResponse ?? ''} ${rules.map(({ id }) => id).join(',')}`;
 }

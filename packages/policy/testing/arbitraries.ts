@@ -61,6 +61,7 @@ const networkPeer = fc.oneof(
 const perhaps = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 const annotations = fc.constantFrom(
   ...[undefined, undefined, undefined, { 'heddle.io/policy-mode': 'audit' }],
+  { 'heddle.io/policy-deny-response': 'icmp' },
 );
 
 const policyName = fc.constantFrom('p1', 'p2', 'p3');

@@ -162,6 +162,7 @@ export class CompiledPolicies {
     const subject = (each: Subject | undefined) =>
       each && {
         ...{ rules: texts(each.rules), isIsolated: each.isIsolated },
+        denyResponse: each.denyResponse,
         audited: each.audited && [texts(each.audited.rules), each.audited.isIsolated],
       };
     const sorted = <T>(map: ReadonlyMap<string, T>) =>

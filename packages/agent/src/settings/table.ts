@@ -292,7 +292,7 @@ export const settings = {
   }),
   policyDenyResponse: choice(['none', 'icmp', 'reset'], {
     about: 'what the sender of a packet that a policy denies receives',
-    more: 'With none, nothing, as other networks do; with icmp, an ICMP error (administratively prohibited); with reset, a TCP reset, and an ICMP error for other protocols.',
+    more: 'The annotation heddle.io/policy-deny-response of a policy goes before it. With none, nothing, as other networks do; with icmp, an ICMP error (administratively prohibited); with reset, a TCP reset, and an ICMP error for other protocols.',
     fallback: 'none',
   }),
   dnsServers: list({

@@ -1879,6 +1879,7 @@ export type PolicyPortClass = (typeof policyPortClass)[keyof typeof policyPortCl
 export interface PolicyRule {
   readonly connections: bigint;
   readonly action: PolicyAction;
+  readonly response: number;
   readonly policy: number;
 }
 
@@ -1889,6 +1890,7 @@ export const policyRuleCodec = {
   offsets: {
     connections: 0,
     action: 8,
+    response: 10,
     policy: 12,
   },
   encode: encodePolicyRule,
@@ -1898,7 +1900,8 @@ export const policyRuleCodec = {
 export function encodePolicyRule(value: PolicyRule, into: Uint8Array, offset = 0): void {
   const view = viewOf(into, offset, 16);
   view.setBigUint64(0, value.connections, true);
-  view.setUint32(8, value.action, true);
+  view.setUint16(8, value.action, true);
+  view.setUint16(10, value.response, true);
   view.setUint32(12, value.policy, true);
 }
 
@@ -1906,7 +1909,8 @@ export function decodePolicyRule(bytes: Uint8Array, offset = 0): PolicyRule {
   const view = viewOf(bytes, offset, 16);
   return {
     connections: view.getBigUint64(0, true),
-    action: view.getUint32(8, true) as PolicyAction,
+    action: view.getUint16(8, true) as PolicyAction,
+    response: view.getUint16(10, true),
     policy: view.getUint32(12, true),
   };
 }

@@ -1,11 +1,7 @@
-import type { DenyResponse } from '@heddle/policy';
+import type { DenyResponse } from '@heddle/objects';
 import type { ArrayMemory } from '../core/mapped-array.ts';
-import {
-  decodePolicyState,
-  encodePolicyState,
-  policyDenyResponse,
-  policyStateSize,
-} from '../generated/abi.ts';
+import { decodePolicyState, encodePolicyState, policyStateSize } from '../generated/abi.ts';
+import { responseCode } from './constants.ts';
 import { tierWords } from './rule-numbers.ts';
 
 /** The map `policy_state`. */
@@ -24,7 +20,7 @@ export class PolicyStateTable {
   setOptions(keepsOpen: boolean, response: DenyResponse): void {
     this.#write({
       keepsOpen: keepsOpen ? 1 : 0,
-      denyResponse: policyDenyResponse[response === 'none' ? 'silent' : response],
+      denyResponse: responseCode(response),
     });
   }
 

@@ -1,12 +1,5 @@
-import type {
-  DenyResponse,
-  Direction,
-  PolicyRow,
-  PolicyRule,
-  PolicyUpdate,
-  Subject,
-  Tier,
-} from '@heddle/policy';
+import type { DenyResponse } from '@heddle/objects';
+import type { Direction, PolicyRow, PolicyRule, PolicyUpdate, Subject, Tier } from '@heddle/policy';
 import type { Platform } from '@heddle/sys';
 import { type KeyedMap, NoRoom } from '../core/keyed-map.ts';
 import type { ArrayMemory } from '../core/mapped-array.ts';
@@ -419,7 +412,7 @@ export class PolicyTables implements Disposable {
   }
 
   /** Returns the index of a subject; that of the closed one if a rule of it failed, undefined if one waits. */
-  #indexOf({ direction, rules, isIsolated, audited }: Subject): number | undefined {
+  #indexOf({ direction, rules, isIsolated, denyResponse, audited }: Subject): number | undefined {
     const numbers = this.#numbers.numbersOf(rules);
     if (numbers.length < rules.length) {
       const without = rules.filter((rule) => this.#numbers.numberOf(rule) === undefined);
@@ -433,7 +426,10 @@ export class PolicyTables implements Disposable {
         ...{ direction, isIsolated: audited.isIsolated, audit: 0 },
         numbers: this.#numbers.numbersOf(audited.rules),
       });
-    const index = this.#subjects.indexOf({ direction, numbers, isIsolated, audit: audit ?? 0 });
+    const index = this.#subjects.indexOf({
+      ...{ direction, numbers, isIsolated, denyResponse },
+      audit: audit ?? 0,
+    });
     if (index !== undefined && (!audited || audit !== undefined)) return index;
     const setting = 'sizes.policySubjects';
     this.#subjectProblem = new NoRoom(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { PodWorld } from '../../testing/pod-world.ts';
+import type { TestSubject } from '../../testing/policies.ts';
 import { type Path, PolicyStage, serverPort } from '../../testing/policy-stage.ts';
 
 const peers = ['a pod of the node', 'a pod of another node', 'the world'] as const satisfies Path[];
@@ -92,6 +93,41 @@ for (const end of ['v4', 'v6'] as const) {
         stage.expectDenied(stage.error(stage.connection('udp', path, true)), 'error');
       });
     }
+
+    test('the policy that denies decides about the response, by a rule and by default', () => {
+      const udp = stage.connection('udp', 'a pod of another node', false);
+      const tcp = stage.connection('tcp', 'a pod of another node', false);
+      const respond = (connection: typeof tcp) => {
+        const outcome = stage.request(connection);
+        if (outcome.verdict !== 'send') return 'none';
+        return outcome.packet.layer('tcp')?.rst ? 'reset' : 'icmp';
+      };
+      for (const setting of ['none', 'icmp', 'reset'] as const) {
+        stage.policies.respond(setting);
+        for (const response of [undefined, 'none', 'icmp', 'reset'] as const) {
+          const own = response ? { response } : {};
+          const wanted = response ?? setting;
+          for (const [kind, ingress] of Object.entries({
+            'by default': own,
+            'by a rule': { isIsolated: false, rules: [{ action: 'deny', tier: 'Admin', ...own }] },
+            // The response of the NetworkPolicies is not that of the rule.
+            'by a rule of an isolated pod': {
+              response: 'icmp',
+              rules: [{ action: 'deny', tier: 'Admin', ...own }],
+            },
+          } satisfies Record<string, TestSubject>)) {
+            stage.policies.set({ 0: { ingress } });
+            const text = `${kind}, ${response}, setting ${setting}`;
+            assert.equal(respond(tcp), wanted, text);
+            assert.equal(respond(udp), wanted === 'none' ? 'none' : 'icmp', text);
+          }
+          // The two directions of a pod have their own policies.
+          stage.policies.set({ 0: { egress: own, ingress: { response: 'icmp' } } });
+          const out = stage.connection('tcp', 'a pod of another node', true);
+          assert.equal(respond(out), wanted, `egress, ${response}, setting ${setting}`);
+        }
+      }
+    });
 
     test('the answer reaches the pod although it has policies', () => {
       stage.policies.respond('reset');

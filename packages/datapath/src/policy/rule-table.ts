@@ -1,6 +1,7 @@
 import type { Direction, PolicyRule } from '@heddle/policy';
 import type { ArrayMemory } from '../core/mapped-array.ts';
 import { policyAction, policyRuleSize } from '../generated/abi.ts';
+import { ownResponseCode } from './constants.ts';
 import type { RuleNumbers } from './rule-numbers.ts';
 import { policyRules, type RuleSet } from './vectors.ts';
 
@@ -33,7 +34,8 @@ export class RuleTable {
     for (const rule of rules) {
       const at = this.#numbers.numberOf(rule)! * policyRuleSize;
       view.setBigUint64(at, 0n, true);
-      view.setUint32(at + actionAt, policyAction[rule.action], true);
+      view.setUint16(at + actionAt, policyAction[rule.action], true);
+      view.setUint16(at + actionAt + 2, ownResponseCode(rule.denyResponse), true);
       view.setUint32(at + actionAt + 4, policyNumber(rule.policy), true);
       this.#memory.wrote(at + actionAt, policyRuleSize - actionAt);
     }

@@ -1,8 +1,9 @@
+import type { DenyResponse } from '@heddle/objects';
 import type { Direction } from '@heddle/policy';
 import type { ArrayMemory } from '../core/mapped-array.ts';
 import { decodePolicySubject, policySubjectSize } from '../generated/abi.ts';
 import { graceNs } from '../services/extents.ts';
-import { closedSubject, subjectFlags } from './constants.ts';
+import { closedSubject, ownResponseCode, responseShift, subjectFlags } from './constants.ts';
 import { RuleSet, Vectors, vectorWords } from './vectors.ts';
 
 /** The content of a subject: two subjects with the same text are the same. */
@@ -11,6 +12,8 @@ export interface SubjectContent {
   /** The numbers of its rules. */
   readonly numbers: readonly number[];
   readonly isIsolated: boolean;
+  /** The response to what no rule allows, or undefined if it is that of `policy_state`. */
+  readonly denyResponse?: DenyResponse | undefined;
   /** The index of the subject with the policies in audit mode, too; 0: there are none. */
   readonly audit: number;
 }
@@ -69,15 +72,18 @@ export class Subjects {
   }
 
   /** Returns the index of a subject, which is written if there is none like it; undefined without room. */
-  indexOf({ direction, numbers, isIsolated, audit }: SubjectContent): number | undefined {
-    const text = `${direction} ${numbers.join()} ${isIsolated ? 1 : 0} ${audit}`;
+  indexOf(content: SubjectContent): number | undefined {
+    const { direction, numbers, isIsolated, denyResponse, audit } = content;
+    const flags =
+      (isIsolated ? subjectFlags.isolated : 0) | (ownResponseCode(denyResponse) << responseShift);
+    const text = `${direction} ${numbers.join()} ${flags} ${audit}`;
     const known = this.#byText.get(text);
     if (known !== undefined) return known;
     let index = firstFree;
     while (this.#entries.has(index)) index++;
     if (index >= this.#memory.length) return undefined;
     const rules = RuleSet.of(numbers);
-    this.#write(index, rules, isIsolated ? subjectFlags.isolated : 0, audit);
+    this.#write(index, rules, flags, audit);
     this.#entries.set(index, {
       ...{ direction, rules, audit, text, uses: 0 },
       retiredNs: this.#now(),
