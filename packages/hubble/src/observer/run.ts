@@ -14,7 +14,7 @@ import { HealthState, observerHealthName } from '../server/health.ts';
 import { type Listen, RpcServer } from '../server/server.ts';
 import { AgentNames } from '../sources/agent-names.ts';
 import { NameFeed, readInterfaces } from '../sources/name-feed.ts';
-import { connectionRecords, passRecords } from '../sources/records.ts';
+import { passRecords } from '../sources/records.ts';
 import { ConnectionSweep } from '../sources/sweep.ts';
 import { NodeTables } from '../sources/tables.ts';
 import { AgentFeeds } from './agent-feeds.ts';
@@ -41,8 +41,8 @@ export interface ObserverSettings {
 }
 
 const sweepMs = 1000;
-/** A sweep adds this many flows at most, which takes some 70 ms; it reports the others as lost. */
-const recordsPerSweep = 20_000;
+/** A sweep reports this many changes at most, which takes some 160 ms; it reports the others as lost. */
+const changesPerSweep = 200_000;
 const namesMs = 5000;
 const replacedMs = 10_000;
 
@@ -172,16 +172,17 @@ export class RunningObserver implements AsyncDisposable {
     const tables = this.#tables;
     this.#sweep ??= new ConnectionSweep(tables.entries);
     const now = Date.now();
-    const changes = this.#sweep.sweep(tables.memory, tables.highWater, Math.floor(now / 1000));
-    const left = passRecords(
-      changes,
-      (each) =>
-        connectionRecords(
-          ...([each, this.#names, now, tables.snatAddress(each.snatIndex)] as const),
-          this.#feeds.verdicts,
-        ),
-      (record) => this.#add(record),
-      recordsPerSweep,
+    const { facts, highWater } = tables;
+    const add = (record: FlowRecord) => this.#add(record);
+    const snatAddress = tables.snatAddresses();
+    const left = this.#sweep.sweep(
+      { flows: tables.memory, facts, highWater },
+      Math.floor(now / 1000),
+      changesPerSweep,
+      (change) => {
+        const source = snatAddress(change.snatIndex);
+        passRecords(change, this.#names, now, source, this.#feeds.verdicts, add);
+      },
     );
     if (left > 0) this.#lose(left);
     this.#health.set(true);

@@ -20,91 +20,104 @@ export interface NodeNames extends Names {
 }
 
 /**
- * Returns the flows of a change of a connection: one in the client's direction, and one in the other if the
- * other side has answered. `time` is in milliseconds since 1970; `snatAddress` is the address of the change's
- * index in `nat_sources`; `verdicts` has the rules that have allowed connections.
+ * Passes on the flows of a change of a connection: one in the client's direction, and one in the other if the
+ * other side has answered, or has sent something since. `time` is in milliseconds since 1970; `snatAddress` is
+ * the address of the change's index in `nat_sources`; `verdicts` has the rules that have allowed connections.
+ * The flows have the views of the change.
  */
-export function connectionRecords(
+export function passRecords(
   change: ConnectionChange,
   names: NodeNames,
   time: number,
   snatAddress: IpBytes | undefined,
-  verdicts?: KnownVerdicts,
-): FlowRecord[] {
-  const { entry, protocol, phase, isNew, isAnswered, isEnded } = change;
+  verdicts: KnownVerdicts | undefined,
+  pass: (record: FlowRecord) => void,
+): void {
+  const { entry, protocol, phase, isNew, isAnswered, isEnded, sent } = change;
+  const { client, backend } = entry;
   const isTranslated =
-    entry.frontendPort !== entry.backendPort || !isEqual(entry.frontend, entry.backend);
-  const isV4 = isIpv4(entry.client);
+    entry.frontendPort !== entry.backendPort || !isEqual(entry.frontend, backend);
+  const isV4 = isIpv4(client);
   const isIcmp = protocol === 'ICMP';
+  const isTcp = protocol === 'TCP';
   const number = isIcmp && !isV4 ? ipProtocol.icmpv6 : protocolNumber(protocol)!;
   const service = isTranslated
     ? names.service(entry.frontend, entry.frontendPort, number)
     : undefined;
-  const [client, backend] = [entry.client, entry.backend];
-  const common = {
-    ...{ time, started: isNew ? time : 0, protocol: number, verdict: Verdict.FORWARDED },
-    ...{ dropReason: 0, eventType: eventType.trace, interfaceIndex: 0, bytes: 0, packets: 0 },
-    socketPoint: SocketTranslationPoint.SOCK_XLATE_POINT_UNKNOWN,
-    direction: directionOf(names, client, backend),
-    frontend: isTranslated ? entry.frontend : undefined,
-    frontendPort: isTranslated ? entry.frontendPort : 0,
-  };
-  const [clientParty, backendParty] = [names.party(client), names.party(backend)];
-  const tcp = (flags: number) => (protocol === 'TCP' ? flags : 0);
+  const started = isNew ? time : 0;
+  const direction = directionOf(names, client, backend);
+  const frontend = isTranslated ? entry.frontend : undefined;
+  const frontendPort = isTranslated ? entry.frontendPort : 0;
+  const clientParty = names.party(client);
+  const backendParty = names.party(backend);
   const { ACK, FIN, RST, SYN } = tcpFlag;
   // A connection that was already there, or that goes on, has nothing but data.
   const ending = isEnded ? (phase === 'reset' ? RST : FIN | ACK) : 0;
-  const request: FlowRecord = {
-    ...common,
-    ...{ source: client, destination: backend, sourceTranslated: snatAddress },
-    sourcePort: isIcmp ? (isV4 ? 8 : 128) : entry.clientPort,
-    destinationPort: isIcmp ? 0 : entry.backendPort,
-    tcpFlags: tcp((isNew ? SYN : 0) | ending || ACK),
-    isReply: false,
-    observationPoint: pointTo(names, backend, change.isTunnelled),
-    traceReason: isNew ? TraceReason.NEW : TraceReason.ESTABLISHED,
-    ...{ sourceParty: clientParty, destinationParty: backendParty },
-    destinationService: service,
-    decisions: verdicts?.of(entry, number),
-  };
-  const reply: FlowRecord = {
-    ...common,
-    ...{ source: backend, destination: client },
+  const isOnlyAnswer = isAnswered && !isNew && !isEnded;
+  // An object is written out because copying the common fields would cost more than the rest.
+  if (!isOnlyAnswer || sent[0].packets > 0) {
+    pass({
+      time,
+      started,
+      source: client,
+      destination: backend,
+      sourceTranslated: snatAddress,
+      frontend,
+      sourcePort: isIcmp ? (isV4 ? 8 : 128) : entry.clientPort,
+      destinationPort: isIcmp ? 0 : entry.backendPort,
+      frontendPort,
+      protocol: number,
+      tcpFlags: isTcp ? (isNew ? SYN : 0) | ending || ACK : 0,
+      verdict: Verdict.FORWARDED,
+      dropReason: 0,
+      direction,
+      isReply: false,
+      eventType: eventType.trace,
+      observationPoint: pointTo(names, backend, change.isTunnelled),
+      traceReason: isNew ? TraceReason.NEW : TraceReason.ESTABLISHED,
+      socketPoint: SocketTranslationPoint.SOCK_XLATE_POINT_UNKNOWN,
+      interfaceIndex: 0,
+      bytes: sent[0].bytes,
+      packets: sent[0].packets,
+      sourceParty: clientParty,
+      destinationParty: backendParty,
+      sourceService: undefined,
+      destinationService: service,
+      decisions: verdicts?.of(entry, number),
+      dns: undefined,
+    });
+  }
+  if (!isAnswered && sent[1].packets === 0) return;
+  pass({
+    time,
+    started,
+    source: backend,
+    destination: client,
+    sourceTranslated: undefined,
+    frontend,
     sourcePort: isIcmp ? (isV4 ? 0 : 129) : entry.backendPort,
     destinationPort: isIcmp ? 0 : entry.clientPort,
-    tcpFlags: tcp(SYN | ACK),
+    frontendPort,
+    protocol: number,
+    tcpFlags: isTcp ? (isAnswered ? SYN | ACK : ending || ACK) : 0,
+    verdict: Verdict.FORWARDED,
+    dropReason: 0,
+    direction,
     isReply: true,
+    eventType: eventType.trace,
     observationPoint: pointTo(names, client, false),
     traceReason: TraceReason.REPLY,
-    ...{ sourceParty: backendParty, destinationParty: clientParty },
+    socketPoint: SocketTranslationPoint.SOCK_XLATE_POINT_UNKNOWN,
+    interfaceIndex: 0,
+    bytes: sent[1].bytes,
+    packets: sent[1].packets,
+    sourceParty: backendParty,
+    destinationParty: clientParty,
     sourceService: service,
-  };
-  const isOnlyAnswer = isAnswered && !isNew && !isEnded;
-  return [...(isOnlyAnswer ? [] : [request]), ...(isAnswered ? [reply] : [])];
-}
-
-/**
- * Passes on the flows of changes until `max` have been; the changes after that are only counted, so that a
- * burst costs a limited time. Returns their number.
- */
-export function passRecords<Change>(
-  changes: Iterable<Change>,
-  recordsOf: (change: Change) => readonly FlowRecord[],
-  pass: (record: FlowRecord) => void,
-  max: number,
-): number {
-  let [passed, left] = [0, 0];
-  for (const change of changes) {
-    if (passed >= max) {
-      left++;
-      continue;
-    }
-    for (const record of recordsOf(change)) {
-      pass(record);
-      passed++;
-    }
-  }
-  return left;
+    destinationService: undefined,
+    decisions: undefined,
+    dns: undefined,
+  });
 }
 
 /**

@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type CtEntry, ctEntrySize, ctState, encodeCtEntry } from '@heddle/datapath/abi';
+import {
+  type CtEntry,
+  ctEntrySize,
+  ctFactsSize,
+  ctState,
+  encodeCtEntry,
+  encodeCtFacts,
+} from '@heddle/datapath/abi';
 import { formatIp, parseIp } from '@heddle/sys';
-import { flowRecord } from '../../testing/flows.ts';
+import fc from 'fast-check';
 import type { FlowRecord } from '../flows/record.ts';
 import { TraceObservationPoint, TraceReason, TrafficDirection } from '../generated/flow/flow_pb.js';
 import { AgentNames } from './agent-names.ts';
-import { connectionRecords, dropRecord, passRecords } from './records.ts';
+import { dropRecord, passRecords } from './records.ts';
 import { type ConnectionChange, ConnectionSweep } from './sweep.ts';
 
 const names = new AgentNames('default', 'n1');
@@ -41,17 +48,52 @@ function entry(state: number, properties: Partial<CtEntry> = {}, tick = 1): CtEn
   };
 }
 
-/** A table of four entries, and a sweep over it. */
+/** A table, of four entries unless said otherwise, and a sweep over it. */
 class Table {
-  readonly bytes = new Uint8Array(5 * ctEntrySize);
-  readonly #sweep = new ConnectionSweep(5);
+  readonly bytes: Uint8Array;
+  readonly facts: Uint8Array;
+  readonly #sweep: ConnectionSweep;
+  readonly #last: number;
+  /** The changes that the last sweep has left out. */
+  left = 0;
+
+  constructor(entries = 4) {
+    this.bytes = new Uint8Array((entries + 1) * ctEntrySize);
+    this.facts = new Uint8Array((entries + 1) * ctFactsSize);
+    this.#sweep = new ConnectionSweep(entries + 1);
+    this.#last = entries;
+  }
 
   set(number: number, value: CtEntry): void {
     encodeCtEntry(value, this.bytes, number * ctEntrySize);
   }
 
-  changes(now = 100): ConnectionChange[] {
-    return [...this.#sweep.sweep(this.bytes, 4, now)];
+  count(number: number, packets: readonly bigint[], bytes: readonly bigint[]): void {
+    const value = { packets: [...packets], bytes: [...bytes], created: 1n, reserved: [0n, 0n, 0n] };
+    encodeCtFacts(value, this.facts, number * ctFactsSize);
+  }
+
+  /** Passes on the changes. */
+  sweep(report: (change: ConnectionChange) => void, now = 100, most = 1000): void {
+    const table = { flows: this.bytes, facts: this.facts, highWater: this.#last };
+    this.left = this.#sweep.sweep(table, now, most, report);
+  }
+
+  changes(now = 100, most = 1000): ConnectionChange[] {
+    const changes: ConnectionChange[] = [];
+    this.sweep(
+      (change) => {
+        const { client, frontend, backend } = change.entry;
+        const own = {
+          client: client.slice(),
+          frontend: frontend.slice(),
+          backend: backend.slice(),
+        };
+        changes.push({ ...change, entry: { ...change.entry, ...own } });
+      },
+      ...[now, most],
+    );
+    return changes;
   }
 
   /** Returns what happened, in words. */
@@ -138,8 +180,14 @@ function records(state: number, properties: Partial<CtEntry> = {}, before?: numb
   }
   table.set(1, entry(state, properties, 2));
   const [change] = table.changes();
-  const snat = change!.snatIndex === 0 ? undefined : parseIp('192.0.2.1')!;
-  return connectionRecords(change!, names, 5000, snat);
+  return recordsOf(change!);
+}
+
+function recordsOf(change: ConnectionChange): FlowRecord[] {
+  const snat = change.snatIndex === 0 ? undefined : parseIp('192.0.2.1')!;
+  const passed: FlowRecord[] = [];
+  passRecords(change, names, 5000, snat, undefined, (record) => passed.push(record));
+  return passed;
 }
 
 test('an external connection to a pod has its names, the service and both directions', () => {
@@ -219,17 +267,93 @@ test('a drop has its reason, its direction by the policy, and the names of its e
   assert.equal(dropRecord(ttl, names, 0).dropReason, 196);
 });
 
-test('a burst is passed on up to a limit, and what is beyond is counted', () => {
-  const record = flowRecord();
-  const two = () => [record, record];
-  for (const [changes, max, passed, left] of [
-    [0, 4, 0, 0],
-    [2, 4, 4, 0],
-    [3, 4, 4, 1],
-    [5, 3, 4, 3],
-  ] as const) {
-    let count = 0;
-    const lost = passRecords(Array(changes).fill(0), two, () => count++, max);
-    assert.deepEqual([count, lost], [passed, left]);
-  }
+test('a burst is sampled evenly, and what is left out is counted', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 1, max: 70 }), (found, most) => {
+      const table = new Table(60);
+      table.events();
+      for (let i = 1; i <= found; i++) table.set(i, entry(ctState.udp, { clientPort: i }));
+      const ports = table.changes(101, most).map((change) => change.entry.clientPort);
+      assert.equal(ports.length, Math.min(found, most));
+      assert.equal(table.left, found - ports.length);
+      const widest = Math.max(1, Math.ceil(found / most));
+      for (const [i, port] of [...ports, found + 1].entries()) {
+        assert.ok(port - (ports[i - 1] ?? 0) <= widest, `${ports} of ${found}`);
+      }
+      assert.deepEqual(table.changes(102), [], 'none is reported later');
+    }),
+  );
+});
+
+test('the amounts of all reports of a connection are what was counted', () => {
+  const step = fc.record({
+    state: fc.constantFrom(ctState.tcpSyn, ctState.tcpEstablished, ctState.tcpClientFin),
+    packets: fc.tuple(fc.nat(5), fc.nat(5)),
+    seconds: fc.constantFrom(1, 30, 61),
+    isOther: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+      const table = new Table();
+      table.events();
+      let [now, port] = [100, 1];
+      // Counters above 32 bits, as of large transfers.
+      let total = [0n, 0n];
+      let reported = [0, 0];
+      for (const { state, packets, seconds, isOther } of steps) {
+        if (isOther) {
+          port++;
+          total = [0n, 0n];
+          reported = [0, 0];
+        }
+        now += seconds;
+        total = total.map((sum, side) => sum + BigInt(packets[side]!));
+        table.set(1, entry(state, { clientPort: port }, now));
+        table.count(
+          1,
+          total,
+          total.map((sum) => sum * 2_000_000_000n),
+        );
+        for (const change of table.changes(now)) {
+          if (change.isNew) reported = [0, 0];
+          const records = recordsOf(change);
+          for (const side of [0, 1]) {
+            const own = records.filter(({ isReply }) => isReply === (side === 1));
+            const sum = own.reduce((all, record) => all + record.packets, 0);
+            assert.equal(
+              sum * 2_000_000_000,
+              own.reduce((all, { bytes }) => all + bytes, 0),
+            );
+            assert.equal(sum, change.sent[side]!.packets, 'no amount is without a flow');
+            reported[side]! += sum;
+          }
+          if (!change.isNew) {
+            assert.ok(reported.every((sum, side) => sum <= Number(total[side])));
+          } else {
+            assert.deepEqual(reported, total.map(Number));
+          }
+        }
+      }
+    }),
+  );
+});
+
+test('what an observer that starts has missed is in no amount', () => {
+  const table = new Table();
+  table.set(1, entry(ctState.tcpEstablished));
+  table.count(1, [100n, 200n], [1000n, 2000n]);
+  assert.deepEqual(
+    table.changes(100).map(({ sent }) => sent.map(({ packets }) => packets)),
+    [[0, 0]],
+  );
+  table.set(1, entry(ctState.tcpClientFin, {}, 2));
+  table.count(1, [103n, 204n], [1300n, 2400n]);
+  const [change] = table.changes(101);
+  assert.deepEqual(change!.sent, [
+    { packets: 3, bytes: 300 },
+    { packets: 4, bytes: 400 },
+  ]);
+  const [request, reply] = recordsOf(change!);
+  assert.deepEqual([request!.bytes, reply!.bytes], [300, 400]);
+  assert.deepEqual([request!.tcpFlags, reply!.tcpFlags], [0x11, 0x11]);
 });
