@@ -57,7 +57,7 @@ const layers: Readonly<Record<string, Layer>> = {
   cli: {
     imports: [
       ...['sys', 'netlink', 'objects', 'services', 'policy', 'policy-tools', 'lab', 'datapath'],
-      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'web'],
+      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'web', 'relay'],
       ...['simulate', 'tune', 'deploy'],
     ],
   },
@@ -67,7 +67,7 @@ const layers: Readonly<Record<string, Layer>> = {
     tests: [
       ...['sys', 'ebpf', 'netlink', 'objects', 'services', 'routes', 'kube', 'vm', 'podnet', 'lab'],
       ...['policy', 'datapath'],
-      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'web'],
+      ...['agent', 'assets', 'control', 'inspect', 'hubble', 'web', 'relay'],
       ...['deploy', 'cli', 'demo'],
     ],
   },

@@ -8,6 +8,7 @@ import { addLab } from './program/lab.ts';
 import { addObserver } from './program/observer.ts';
 import { withExamples } from './program/options.ts';
 import { addPolicies } from './program/policy.ts';
+import { addRelay } from './program/relay.ts';
 import { addDrops, addEvents, addFlows } from './program/traffic.ts';
 
 // Only the command line is here; the code of a command is loaded when it runs, so that
@@ -41,6 +42,7 @@ export function createProgram(): Command {
   addFlows(program);
   addDrops(program);
   addObserver(program);
+  addRelay(program);
   addEvents(program);
   addDump(program);
   addTrace(program);

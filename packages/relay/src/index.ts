@@ -5,5 +5,6 @@ export type { ConnectionSettings } from './peers/connection.ts';
 export { followPeers } from './peers/follow-peers.ts';
 export { PeerPool } from './peers/pool.ts';
 export type { PeerTlsFiles, Target } from './peers/transport.ts';
+export { type RelaySettings, RunningRelay, type UiPlace } from './run.ts';
 export { followFlows } from './traffic/follow.ts';
 export { Traffic, type TrafficLimits } from './traffic/traffic.ts';

@@ -5,13 +5,12 @@ import {
   listenText,
   MetricsError,
   type ObserverSettings,
-  type Place,
-  parsePlace,
   RunningObserver,
 } from '@heddle/hubble';
+import { endSignal, placeOf, type TlsOptions, tlsOf } from './places.ts';
 
 /** The options of `heddle observer`. */
-export interface ObserverOptions {
+export interface ObserverOptions extends TlsOptions {
   readonly socket: string;
   readonly bpffs: string;
   readonly listen: readonly string[];
@@ -19,9 +18,6 @@ export interface ObserverOptions {
   /** Seconds. */
   readonly wait: number;
   readonly cluster: string;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly tlsClientCa?: string;
   readonly metrics?: readonly string[];
   readonly metricsListen?: string;
 }
@@ -46,9 +42,7 @@ export async function observer(options: ObserverOptions): Promise<void> {
   if (place && 'unix' in place) {
     throw new Failure(exitCodes.usage, '--metrics-listen: metrics need HOST:PORT');
   }
-  const signal = new Promise((resolve) => {
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, resolve);
-  });
+  const signal = endSignal();
   await using running = await start(options.wait, {
     ...{ socket: options.socket, bpffs: options.bpffs, address: options.address, listen },
     ...{ cluster: options.cluster, version: `heddle ${version()}`, metrics: options.metrics ?? [] },
@@ -73,23 +67,4 @@ async function start(wait: number, settings: ObserverSettings): Promise<RunningO
       await setTimeout(500);
     }
   }
-}
-
-function tlsOf({ tlsCert, tlsKey, tlsClientCa }: ObserverOptions) {
-  if (tlsCert === undefined && tlsKey === undefined && tlsClientCa === undefined) return undefined;
-  if (tlsCert === undefined || tlsKey === undefined) {
-    throw new Failure(exitCodes.usage, 'TLS needs both --tls-cert and --tls-key');
-  }
-  return { certificate: tlsCert, key: tlsKey, clientAuthority: tlsClientCa };
-}
-
-function placeOf(flag: string, text: string): Place {
-  const place = parsePlace(text);
-  if (!place) {
-    throw new Failure(
-      exitCodes.usage,
-      `${flag}: "${text}" is no address (unix:///PATH, HOST:PORT or :PORT)`,
-    );
-  }
-  return place;
 }
