@@ -192,6 +192,7 @@ describe('the agent serves health and metrics', { timeout: 20_000 }, () => {
         ...['heddle_policies', 'heddle_policy_rules', 'heddle_policy_classes'],
         ...['heddle_policy_peers', 'heddle_policy_pods_closed'],
         'heddle_policy_denied_connections_total',
+        'heddle_policy_audited_connections_total',
         ...['heddle_pods', 'heddle_pod_addresses_used', 'heddle_pod_addresses'],
         'heddle_cni_failures_total',
       ],

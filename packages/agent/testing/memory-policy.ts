@@ -153,4 +153,12 @@ export class MemoryPolicy implements Policy {
   deniedByDefault(): ReturnType<Policy['deniedByDefault']> {
     return { egress: 1n, ingress: 2n };
   }
+
+  wouldDeny(): ReturnType<Policy['wouldDeny']> {
+    return new Map();
+  }
+
+  wouldDenyByDefault(): ReturnType<Policy['wouldDenyByDefault']> {
+    return { egress: 0n, ingress: 3n };
+  }
 }

@@ -1,7 +1,9 @@
 // Annotations of network policies, with agents that read them and real connections.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { askTcp, startBackend } from '@heddle/lab';
+import type { VerdictEntry } from '@heddle/agent';
+import { ControlClient } from '@heddle/control';
+import { askHttp, askTcp, startBackend } from '@heddle/lab';
 import { SysError } from '@heddle/sys';
 import { namespaceObject, PolicyLab } from '../testing/policy/policy-lab.ts';
 
@@ -14,7 +16,9 @@ const spec = (name: string, node: number) => ({
 describe('annotations of network policies', () => {
   let lab: PolicyLab;
   before(async () => {
-    lab = new PolicyLab('policy-annotations');
+    lab = new PolicyLab('policy-annotations', 'direct', {
+      settings: { metricsAddress: '127.0.0.1:10249' },
+    });
     lab.add(namespaceObject('shop', {}));
     await lab.start();
     await lab.connect(spec('server', 1));
@@ -104,6 +108,74 @@ describe('annotations of network policies', () => {
     await lab.apply({ put: [policy('deny', 'server', ['Ingress'], respond('icmp'))] });
     expectResponse('far', 'icmp', 'by the policy');
     await lab.apply({ put: [namespaceObject('shop', {})], remove: put });
+  });
+
+  test('a policy in audit mode records what it would deny, and drops nothing', async () => {
+    const node = lab.node(1);
+    using client = await ControlClient.connect(lab.socketOf(node));
+    const verdicts: VerdictEntry[] = [];
+    const ended = client.follow<VerdictEntry>(
+      (entry) => void verdicts.push(entry),
+      'policy.verdicts',
+    );
+    ended.catch(() => {});
+    const audit = { 'heddle.io/policy-mode': 'audit' };
+    const guard = {
+      ...{ apiVersion: 'policy.networking.k8s.io/v1alpha2', kind: 'ClusterNetworkPolicy' },
+      metadata: { name: 'audited-guard', annotations: audit },
+      spec: {
+        ...{ tier: 'Admin', priority: 1, subject: { namespaces: {} } },
+        egress: [
+          {
+            action: 'Deny',
+            to: [
+              { pods: { namespaceSelector: {}, podSelector: { matchLabels: { app: 'server' } } } },
+            ],
+          },
+        ],
+      },
+    } as never;
+    const policies = [policy('audited', 'server', ['Ingress'], audit), guard];
+    const counts = async () => {
+      const { denied, wouldDeny } = (await lab.status(node)).policies!;
+      return { denied: denied.byRules + denied.byDefault, ...wouldDeny };
+    };
+    const before = await counts();
+    await lab.apply({ put: policies });
+    // The rule is about what the near pod sends; by default the server denies what the far one does.
+    for (const [from, direction] of [
+      ['near', 'egress'],
+      ['far', 'ingress'],
+    ] as const) {
+      for (const end of ['v4', 'v6'] as const) assert.equal(connect(from, end), 'connected');
+      await lab.until(`the verdicts of ${from}`, async () => {
+        const { addresses } = lab.hostOf(`shop/${from}`);
+        const own = verdicts.filter(({ source }) => Object.values(addresses).includes(source));
+        const recorded = own.filter(({ outcome }) => outcome === 'would-deny');
+        return recorded.length === 2 && recorded.every((each) => each.direction === direction);
+      });
+    }
+    const rule = verdicts.find(({ direction }) => direction === 'egress')!.egressRule!;
+    assert.deepEqual(
+      [rule.policy, rule.rule, rule.action],
+      ['ClusterNetworkPolicy audited-guard', 0, 'deny'],
+    );
+    assert.ok(verdicts.every(({ outcome }) => outcome !== 'denied'));
+    const after = await counts();
+    assert.equal(after.denied, before.denied);
+    assert.ok(after.byRules >= before.byRules + 2 && after.byDefault >= before.byDefault + 2);
+    const metrics = askHttp(node, { address: '127.0.0.1', port: 10249 }, '/metrics');
+    const audited =
+      /^heddle_policy_audited_connections_total\{policy="(.*)",direction="(.*)"\} [1-9]/gm;
+    assert.deepEqual(
+      Array.from(metrics.matchAll(audited), ([, name, direction]) => [name, direction]),
+      [
+        ['', 'ingress'],
+        ['ClusterNetworkPolicy audited-guard', 'egress'],
+      ],
+    );
+    assert.doesNotMatch(metrics, /^heddle_policy_denied_connections_total.*audited/m);
+    await lab.apply({ remove: policies });
   });
 
   test('a rule that denies has the response of its ClusterNetworkPolicy', async () => {

@@ -50,7 +50,7 @@ for (const path of ['direct', 'tunnel'] as const) {
     let server: LabHost;
     let world: LabHost;
     before(async () => {
-      lab = new PolicyLab(`names-${path}`, path, 1);
+      lab = new PolicyLab(`names-${path}`, path, { outside: 1 });
       lab.change({ put: [namespaceObject('shop', {}), namespaceObject('kube-system', {})] });
       await lab.start('--masquerade', 'both');
       const pod = (namespace: string, name: string, node: number) =>

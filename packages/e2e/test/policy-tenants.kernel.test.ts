@@ -91,7 +91,7 @@ for (const path of ['direct', 'tunnel'] satisfies NodePath[]) {
     const addressOf = (key: string, family: Family) => host(key).host.addresses[family];
 
     before(async () => {
-      lab = new PolicyLab(`tenants-${path}`, path, 1);
+      lab = new PolicyLab(`tenants-${path}`, path, { outside: 1 });
       await lab.start();
       lab.change({
         put: [

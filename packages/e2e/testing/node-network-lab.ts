@@ -35,7 +35,11 @@ export interface ManifestObject {
 const keyOf = ({ kind, metadata: { namespace = '', name } }: ManifestObject) =>
   `${kind} ${namespace}/${name}`;
 
-type NetworkLabOptions = Omit<LabOptions, 'name'> & { readonly hasPods?: boolean };
+export interface NetworkLabOptions extends Omit<LabOptions, 'name'> {
+  readonly hasPods?: boolean;
+  /** Settings of the agents. */
+  readonly settings?: object;
+}
 
 /** Returns a Node object of a lab's node, with its ranges of pod addresses. */
 export function nodeObject(node: LabNode, settings: NodeSettings = {}) {
@@ -71,12 +75,14 @@ export class NodeNetworkLab implements Disposable {
   readonly platform: Platform = nodePlatform(() => {});
   readonly lab: Lab;
   readonly #folder: string;
+  readonly #settings: object;
   readonly #objects = new Map<string, ManifestObject>();
   readonly #agents = new Map<LabNode, { process: ChildProcess; client: ControlClient }>();
   log = '';
 
   /** `hasPods`: the lab connects a pod to each node (default), instead of the CNI plug-in. */
-  constructor(name: string, { hasPods = true, ...options }: NetworkLabOptions = {}) {
+  constructor(name: string, { hasPods = true, settings = {}, ...options }: NetworkLabOptions = {}) {
+    this.#settings = settings;
     this.lab = createLab(this.platform, {
       ...{ name: `${name}-${process.pid}`, nodes: 2, podRoutes: false, ...options },
     });
@@ -184,7 +190,7 @@ export class NodeNetworkLab implements Disposable {
       socket: `${folder}/cni.sock`,
     };
     for (const each of [cni.binDir, cni.configDir]) mkdirSync(each, { recursive: true });
-    writeFileSync(config, JSON.stringify({ network: true, cni }));
+    writeFileSync(config, JSON.stringify({ network: true, cni, ...this.#settings }));
     const agent = node.spawn(
       process.execPath,
       [

@@ -180,7 +180,7 @@ export class ActivePolicy {
     const names = ports?.filter(({ type }) => type === 'name') ?? [];
     const ranges = ports?.flatMap(rangeOf);
     const domains = peers?.flatMap((peer) => (peer.type === 'domain' ? [peer.name] : [])) ?? [];
-    const { namespace, denyResponse } = this.#record;
+    const { namespace, denyResponse, isAudited } = this.#record;
     const add = (range: readonly PortRange[] | undefined, domainNames: readonly string[]) => {
       const isByTerms = direction === 'egress' && range !== undefined && range !== ranges;
       const made = this.#registry.add({
@@ -190,6 +190,7 @@ export class ActivePolicy {
         action:
           rule.action === 'pass' && tierOf(this.#record) === 'Baseline' ? 'allow' : rule.action,
         ...(rule.action === 'deny' && denyResponse ? { denyResponse } : {}),
+        ...(rule.action === 'deny' && isAudited ? { isAudited } : {}),
         anyPeer: peers === undefined && !isByTerms,
         ports: range,
         domainNames,

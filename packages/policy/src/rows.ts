@@ -31,6 +31,8 @@ export interface PolicyRule {
   readonly action: RuleAction;
   /** The response to what the rule denies, if it is not that of the agent. */
   readonly denyResponse?: DenyResponse;
+  /** The policy is in audit mode, so that what the rule denies is recorded only. */
+  readonly isAudited?: true;
   /** True if the rule names no peers and so matches all. It is then in no class. */
   readonly anyPeer: boolean;
   /** Undefined: all ports of all protocols, and protocols without ports. */

@@ -283,6 +283,16 @@ export class PolicyTables implements Disposable {
     return this.#subjects.denied();
   }
 
+  /** Returns the connections that policies in audit mode would have denied, in the form of `denied`. */
+  wouldDeny(): ReadonlyMap<string, Readonly<Record<Direction, bigint>>> {
+    return this.#rules.wouldDeny();
+  }
+
+  /** Returns the connections that no rule would have allowed with the policies in audit mode. */
+  wouldDenyByDefault(): Readonly<Record<Direction, bigint>> {
+    return this.#subjects.wouldDeny();
+  }
+
   [Symbol.dispose](): void {
     this.#sweep?.[Symbol.dispose]();
   }
@@ -423,11 +433,11 @@ export class PolicyTables implements Disposable {
     const audit =
       audited &&
       this.#subjects.indexOf({
-        ...{ direction, isIsolated: audited.isIsolated, audit: 0 },
+        ...{ direction, isIsolated: audited.isIsolated, audit: 0, isAudit: true },
         numbers: this.#numbers.numbersOf(audited.rules),
       });
     const index = this.#subjects.indexOf({
-      ...{ direction, numbers, isIsolated, denyResponse },
+      ...{ direction, numbers, isIsolated, denyResponse, isAudit: false },
       audit: audit ?? 0,
     });
     if (index !== undefined && (!audited || audit !== undefined)) return index;

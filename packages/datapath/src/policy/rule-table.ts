@@ -13,6 +13,9 @@ export interface NumberedRule {
   readonly connections: bigint;
 }
 
+/** Denied connections, by policy and direction. */
+export type DenialsByPolicy = Map<string, Record<Direction, bigint>>;
+
 /** The offset of the fields of a rule that the control plane writes. */
 const actionAt = 8;
 
@@ -20,8 +23,10 @@ const actionAt = 8;
 export class RuleTable {
   readonly #memory: ArrayMemory;
   readonly #numbers: RuleNumbers;
-  /** The denied connections of rules that are gone, by policy. */
-  readonly #denied = new Map<string, Record<Direction, bigint>>();
+  /** The denied connections of rules that are gone. */
+  readonly #denied: DenialsByPolicy = new Map();
+  /** Those that rules in audit mode would have denied. */
+  readonly #wouldDeny: DenialsByPolicy = new Map();
 
   constructor(memory: ArrayMemory, numbers: RuleNumbers) {
     this.#memory = memory;
@@ -47,7 +52,8 @@ export class RuleTable {
     for (const number of numbers) {
       const rule = this.#numbers.ruleAt(number);
       if (rule?.action === 'deny' && isKnown(rule.policy)) {
-        addDenied(this.#denied, rule, this.#connections(number));
+        const denied = rule.isAudited ? this.#wouldDeny : this.#denied;
+        addDenied(denied, rule, this.#connections(number));
       }
       const at = number * policyRuleSize;
       bytes.fill(0, at, at + policyRuleSize);
@@ -58,6 +64,7 @@ export class RuleTable {
   /** Forgets the denied connections of a policy that is gone. */
   forget(policy: string): void {
     this.#denied.delete(policy);
+    this.#wouldDeny.delete(policy);
   }
 
   /** Returns the rules that are programmed, in the order of their numbers. */
@@ -70,12 +77,21 @@ export class RuleTable {
   }
 
   /** Returns the denied connections of each policy that has denied one, by direction. */
-  denied(): Map<string, Record<Direction, bigint>> {
-    const denied = new Map(Array.from(this.#denied, ([key, counts]) => [key, { ...counts }]));
+  denied(): DenialsByPolicy {
+    return this.#sum(this.#denied, (rule) => !rule.isAudited);
+  }
+
+  /** Returns the connections that each policy in audit mode would have denied, by direction. */
+  wouldDeny(): DenialsByPolicy {
+    return this.#sum(this.#wouldDeny, (rule) => rule.isAudited === true);
+  }
+
+  #sum(gone: DenialsByPolicy, isWanted: (rule: PolicyRule) => boolean): DenialsByPolicy {
+    const all = new Map(Array.from(gone, ([key, counts]) => [key, { ...counts }]));
     for (const { rule, connections } of this.rules()) {
-      if (rule.action === 'deny') addDenied(denied, rule, connections);
+      if (rule.action === 'deny' && isWanted(rule)) addDenied(all, rule, connections);
     }
-    return denied;
+    return all;
   }
 
   #connections(number: number): bigint {
@@ -89,7 +105,7 @@ export class RuleTable {
 }
 
 function addDenied(
-  denied: Map<string, Record<Direction, bigint>>,
+  denied: DenialsByPolicy,
   { policy, direction }: PolicyRule,
   connections: bigint,
 ): void {

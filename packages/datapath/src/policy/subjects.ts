@@ -16,11 +16,14 @@ export interface SubjectContent {
   readonly denyResponse?: DenyResponse | undefined;
   /** The index of the subject with the policies in audit mode, too; 0: there are none. */
   readonly audit: number;
+  /** It is such a subject itself, so that what it denies is recorded only. */
+  readonly isAudit: boolean;
 }
 
 interface Entry {
   /** Undefined for a subject of an earlier agent. */
   readonly direction: Direction | undefined;
+  readonly isAudit: boolean;
   readonly rules: RuleSet;
   readonly audit: number;
   readonly text: string;
@@ -34,7 +37,7 @@ interface Entry {
 const [tailAt, deniedAt] = [vectorWords * 4, vectorWords * 4 + 8];
 const firstFree = closedSubject + 1;
 /** The fields of a subject of an earlier agent that no pod has. */
-const unused = { direction: undefined, text: '', uses: 0 } as const;
+const unused = { direction: undefined, isAudit: false, text: '', uses: 0 } as const;
 
 /** The map `policy_subjects`. A subject without a pod is free after 100 ms, when no program can still read it. */
 export class Subjects {
@@ -45,6 +48,8 @@ export class Subjects {
   readonly #byText = new Map<string, number>();
   /** The connections that freed subjects have not allowed. */
   readonly #denied = { egress: 0n, ingress: 0n };
+  /** Those that freed subjects with the policies in audit mode would not have allowed. */
+  readonly #wouldDeny = { egress: 0n, ingress: 0n };
 
   /** Takes over what an earlier agent has written, without uses. */
   constructor(memory: ArrayMemory, now: () => bigint) {
@@ -73,10 +78,10 @@ export class Subjects {
 
   /** Returns the index of a subject, which is written if there is none like it; undefined without room. */
   indexOf(content: SubjectContent): number | undefined {
-    const { direction, numbers, isIsolated, denyResponse, audit } = content;
+    const { direction, numbers, isIsolated, denyResponse, audit, isAudit } = content;
     const flags =
       (isIsolated ? subjectFlags.isolated : 0) | (ownResponseCode(denyResponse) << responseShift);
-    const text = `${direction} ${numbers.join()} ${flags} ${audit}`;
+    const text = `${direction} ${numbers.join()} ${flags} ${audit} ${isAudit}`;
     const known = this.#byText.get(text);
     if (known !== undefined) return known;
     let index = firstFree;
@@ -85,7 +90,7 @@ export class Subjects {
     const rules = RuleSet.of(numbers);
     this.#write(index, rules, flags, audit);
     this.#entries.set(index, {
-      ...{ direction, rules, audit, text, uses: 0 },
+      ...{ direction, isAudit, rules, audit, text, uses: 0 },
       retiredNs: this.#now(),
     });
     this.#byText.set(text, index);
@@ -130,10 +135,11 @@ export class Subjects {
   sweep(): boolean {
     const until = this.#now() - graceNs;
     let isFreed = false;
-    for (const [index, { direction, uses, retiredNs, audit, text }] of this.#entries) {
+    for (const [index, { direction, isAudit, uses, retiredNs, audit, text }] of this.#entries) {
       if (uses > 0 || retiredNs > until) continue;
       isFreed = true;
-      if (direction) this.#denied[direction] += this.#deniedOf(index);
+      const gone = isAudit ? this.#wouldDeny : this.#denied;
+      if (direction) gone[direction] += this.#deniedOf(index);
       this.#entries.delete(index);
       if (this.#byText.get(text) === index) this.#byText.delete(text);
       if (audit !== 0) this.drop(audit);
@@ -152,11 +158,24 @@ export class Subjects {
 
   /** Returns the number of connections that no rule has allowed, by direction, since the agent's start. */
   denied(): Record<Direction, bigint> {
-    const denied = { ...this.#denied };
-    for (const [index, { direction }] of this.#entries) {
-      if (direction) denied[direction] += this.#deniedOf(index);
+    return this.#sum(this.#denied, ({ isAudit }) => !isAudit);
+  }
+
+  /** Returns the number of connections that no rule would have allowed with the policies in audit mode. */
+  wouldDeny(): Record<Direction, bigint> {
+    return this.#sum(this.#wouldDeny, ({ isAudit }) => isAudit);
+  }
+
+  #sum(
+    gone: Readonly<Record<Direction, bigint>>,
+    isWanted: (entry: Entry) => boolean,
+  ): Record<Direction, bigint> {
+    const all = { ...gone };
+    for (const [index, entry] of this.#entries) {
+      const { direction } = entry;
+      if (direction && isWanted(entry)) all[direction] += this.#deniedOf(index);
     }
-    return denied;
+    return all;
   }
 
   #deniedOf(index: number): bigint {

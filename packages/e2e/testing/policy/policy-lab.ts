@@ -2,7 +2,11 @@ import type { ServiceDetail } from '@heddle/agent';
 import { currentPins } from '@heddle/datapath';
 import { BpfMap, LinuxBpf } from '@heddle/ebpf';
 import type { Addresses, LabHost, LabNode, LabPod } from '@heddle/lab';
-import { type ManifestObject, NodeNetworkLab } from '../node-network-lab.ts';
+import {
+  type ManifestObject,
+  type NetworkLabOptions,
+  NodeNetworkLab,
+} from '../node-network-lab.ts';
 
 export interface ContainerPort {
   readonly name: string;
@@ -45,8 +49,8 @@ export class PolicyLab extends NodeNetworkLab {
   /** Runs after `apply` has written a change, while the agents read it. */
   afterChange: () => Promise<void> = async () => {};
 
-  constructor(name: string, path: NodePath = 'direct', outside = 0) {
-    super(name, { hasPods: false, outside, ...(path === 'tunnel' && { farFrom: 2 }) });
+  constructor(name: string, path: NodePath = 'direct', options: NetworkLabOptions = {}) {
+    super(name, { hasPods: false, ...(path === 'tunnel' && { farFrom: 2 }), ...options });
     this.#bpf = new LinuxBpf(this.platform);
   }
 

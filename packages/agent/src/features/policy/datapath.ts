@@ -26,6 +26,8 @@ export interface PolicyDatapath {
         | 'sizes'
         | 'take'
         | 'whenProgrammed'
+        | 'wouldDeny'
+        | 'wouldDenyByDefault'
       >
     | undefined;
   readonly verdicts: { watch(onVerdict: (verdict: Verdict) => void): Disposable } | undefined;

@@ -57,7 +57,20 @@ export function addPolicyMetrics(
     'heddle_policy_denied_connections_total',
     'Connections that network policies denied since the start of the agent, by policy and direction. The policy is empty where no rule allowed a connection.',
     ['policy', 'direction'],
-    () => denials(facts()),
+    () => {
+      const datapath = facts()?.datapath;
+      return datapath ? denials(datapath.denied(), datapath.deniedByDefault()) : [];
+    },
+  );
+  registry.samples(
+    'counter',
+    'heddle_policy_audited_connections_total',
+    'Connections that network policies in audit mode would have denied since the start of the agent, by policy and direction. The policy is empty where no rule would have allowed a connection.',
+    ['policy', 'direction'],
+    () => {
+      const datapath = facts()?.datapath;
+      return datapath ? denials(datapath.wouldDeny(), datapath.wouldDenyByDefault()) : [];
+    },
   );
   return registry.histogram(
     'heddle_policy_programming_seconds',
@@ -66,11 +79,10 @@ export function addPolicyMetrics(
   );
 }
 
-function denials(facts: PolicyFacts | undefined): Sample[] {
-  if (!facts) return [];
-  const { datapath } = facts;
-  const all = [['', datapath.deniedByDefault()] as const, ...datapath.denied()];
-  return all.flatMap(([policy, counts]) =>
+type Directions = Readonly<Record<'egress' | 'ingress', bigint>>;
+
+function denials(byPolicy: ReadonlyMap<string, Directions>, byDefault: Directions): Sample[] {
+  return [['', byDefault] as const, ...byPolicy].flatMap(([policy, counts]) =>
     Object.entries(counts)
       .filter(([, count]) => count > 0n || policy === '')
       .map(([direction, count]): Sample => [[policy, direction], Number(count)]),

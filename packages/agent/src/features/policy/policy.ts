@@ -201,7 +201,6 @@ class PolicyFeature implements Feature {
     const { classes, addresses } = this.#model.sizes;
     const rows = [...this.#rows.all()];
     const pods = [...this.#pods.values()];
-    const byRules = Array.from(this.#datapath.denied().values(), sumOf);
     return {
       policies: {
         count: rows.length,
@@ -212,10 +211,8 @@ class PolicyFeature implements Feature {
           closed: pods.filter((pod) => this.#isClosed(pod)).length,
         },
         watched: demand === 'all' ? 'all' : demand.size,
-        denied: {
-          byRules: byRules.reduce((sum, count) => sum + count, 0),
-          byDefault: sumOf(this.#datapath.deniedByDefault()),
-        },
+        denied: countsOf(this.#datapath.denied(), this.#datapath.deniedByDefault()),
+        wouldDeny: countsOf(this.#datapath.wouldDeny(), this.#datapath.wouldDenyByDefault()),
       },
     };
   }
@@ -339,8 +336,15 @@ function sameWatches(a: readonly Watch[], b: readonly Watch[]): boolean {
   return text(a) === text(b);
 }
 
-function sumOf({ egress, ingress }: { readonly egress: bigint; readonly ingress: bigint }): number {
-  return Number(egress + ingress);
+type Directions = Readonly<Record<'egress' | 'ingress', bigint>>;
+
+function countsOf(byPolicy: ReadonlyMap<string, Directions>, byDefault: Directions) {
+  const sumOf = ({ egress, ingress }: Directions) => Number(egress + ingress);
+  const byRules = Array.from(byPolicy.values(), sumOf);
+  return {
+    byRules: byRules.reduce((sum, count) => sum + count, 0),
+    byDefault: sumOf(byDefault),
+  };
 }
 
 /** Returns the record of a pod without labels. */

@@ -21,6 +21,8 @@ export interface PolicyStatus {
     readonly watched: number | 'all';
     /** Connections that were denied since the agent's start. */
     readonly denied: { readonly byRules: number; readonly byDefault: number };
+    /** Connections that policies in audit mode would have denied since the agent's start. */
+    readonly wouldDeny: { readonly byRules: number; readonly byDefault: number };
   };
 }
 
