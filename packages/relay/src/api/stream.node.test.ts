@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
+import { toBinary } from '@bufbuild/protobuf';
 import { flowMessage } from '@heddle/hubble';
+import { FlowSchema } from '@heddle/hubble/messages';
 import { parseFilter } from '@heddle/web/filter';
 import { clusters } from '@heddle/web/testing/clusters';
 import { InventedFlows } from '../../testing/invented-flows.ts';
@@ -45,7 +47,8 @@ test('a client that reads nothing costs no memory', async (t) => {
   let index = 0;
   for (let isBlocked = false; !isBlocked; isBlocked = response.writableNeedDrain) {
     for (const { record } of flows.step(Date.now(), 1000)) {
-      traffic.accept(flowMessage(record, node, `${index++}`), 'n1', Date.now(), false);
+      const message = toBinary(FlowSchema, flowMessage(record, node, `${index++}`));
+      traffic.accept(message, 'n1', Date.now(), 0);
     }
     // Half a MiB at once is what a client with small buffers leaves.
     response.write(`: ${' '.repeat(1 << 19)}\n\n`);
@@ -54,7 +57,8 @@ test('a client that reads nothing costs no memory', async (t) => {
   const before = response.writableLength;
   for (let round = 0; round < 20; round++) {
     for (const { record } of flows.step(Date.now(), 1000)) {
-      traffic.accept(flowMessage(record, node, `${index++}`), 'n1', Date.now(), false);
+      const message = toBinary(FlowSchema, flowMessage(record, node, `${index++}`));
+      traffic.accept(message, 'n1', Date.now(), 0);
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

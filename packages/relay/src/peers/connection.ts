@@ -1,4 +1,4 @@
-import type { Client } from '@connectrpc/connect';
+import type { Client, Transport } from '@connectrpc/connect';
 import { type PeerNode, parsePlace } from '@heddle/hubble';
 import { NodeState, type Observer, type ServerStatusResponse } from '@heddle/hubble/messages';
 import { BackOff, messageOf, pause } from './back-off.ts';
@@ -57,6 +57,11 @@ export class PeerConnection {
   /** The client, if the observer is connected. */
   get client(): Client<typeof Observer> | undefined {
     return this.#state === NodeState.NODE_CONNECTED ? this.#clients?.observer : undefined;
+  }
+
+  /** The transport of the client. */
+  get transport(): Transport | undefined {
+    return this.#state === NodeState.NODE_CONNECTED ? this.#clients?.transport : undefined;
   }
 
   /** Aborts when the connection is closed. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { type Client, createClient } from '@connectrpc/connect';
+import { type Client, createClient, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import type { Place } from '@heddle/hubble';
 import { Observer, Peer } from '@heddle/hubble/messages';
@@ -23,6 +23,7 @@ export interface Target {
 
 /** Clients of one observer, over one connection. */
 export interface ObserverClients {
+  readonly transport: Transport;
   readonly observer: Client<typeof Observer>;
   readonly peer: Client<typeof Peer>;
   /** Ends the connection and all calls. */
@@ -54,6 +55,7 @@ export function openClients(target: Target, files: PeerTlsFiles | undefined): Ob
     ...{ baseUrl, sessionManager, readMaxBytes: messageBytesMax },
   });
   return {
+    transport,
     observer: createClient(Observer, transport),
     peer: createClient(Peer, transport),
     close: () => {

@@ -1,12 +1,17 @@
+import { fromBinary } from '@bufbuild/protobuf';
 import { millisecondsOf, timestampOf } from '@heddle/hubble';
+import { LostEventSchema } from '@heddle/hubble/messages';
 import { BackOff, messageOf, pause } from '../peers/back-off.ts';
 import type { PeerConnection } from '../peers/connection.ts';
 import type { PeerPool } from '../peers/pool.ts';
+import { rawFlows } from './raw-flows.ts';
 import { fieldsRead } from './read-flow.ts';
 import type { Traffic } from './traffic.ts';
 
 /** At the first connection the flows of this time before it are read, in milliseconds. */
 const backMs = 900_000;
+/** The flows from before a connection arrive within this time after it, in milliseconds. */
+const catchUpMs = 30_000;
 /** After this many flows of one peer the others get their turn. */
 const turn = 256;
 
@@ -41,7 +46,7 @@ async function followPeer(
 ): Promise<void> {
   const { name } = connection.peer;
   const backOff = new BackOff();
-  while (!signal.aborted && connection.client) {
+  while (!signal.aborted && connection.transport) {
     try {
       const asked = Date.now();
       const since = Math.max(last.get(name) ?? 0, asked - backMs);
@@ -49,22 +54,18 @@ async function followPeer(
         ...{ follow: true, since: timestampOf(since), fieldMask: { paths: [...fieldsRead] } },
       };
       let count = 0;
-      for await (const { responseTypes, time } of connection.client.getFlows(request, { signal })) {
+      for await (const { kind, bytes } of rawFlows(connection.transport, request, { signal })) {
         const arrived = Date.now();
-        if (responseTypes.case === 'flow') {
+        if (kind === 'flow') {
           backOff.reset();
-          const at = responseTypes.value.time ? millisecondsOf(responseTypes.value.time) : arrived;
-          // Nodes keep flows in order, so what follows a gap in time is not older than it.
-          const isOld = at < asked;
-          traffic.accept(responseTypes.value, name, arrived, isOld);
+          // Later, an old time is that of a wrong clock.
+          const oldUntil = arrived - asked < catchUpMs ? asked : Number.NEGATIVE_INFINITY;
+          const at = traffic.accept(bytes, name, arrived, oldUntil);
           last.set(name, Math.min(arrived, Math.max(at, last.get(name) ?? 0)) + 0.001);
-        } else if (responseTypes.case === 'lostEvents') {
-          const lost = Number(responseTypes.value.numEventsLost);
-          traffic.lose(
-            name,
-            Math.min(lost, Number.MAX_SAFE_INTEGER),
-            time ? Math.min(arrived, millisecondsOf(time)) : arrived,
-          );
+        } else {
+          const { numEventsLost, last: until } = fromBinary(LostEventSchema, bytes);
+          const at = until ? Math.min(arrived, millisecondsOf(until)) : arrived;
+          traffic.lose(name, Math.min(Number(numEventsLost), Number.MAX_SAFE_INTEGER), at);
         }
         if (++count % turn === 0) await new Promise((resolve) => setImmediate(resolve));
       }

@@ -59,14 +59,17 @@ export interface RelayFlow extends FilterSubject {
   readonly from: End;
   readonly to: End;
   readonly flow: FlowFacts;
-  /** Milliseconds since 1970. */
-  readonly time: number;
+  /** Milliseconds since 1970. It is set once more when the flow is counted, as is `firstSeen`. */
+  time: number;
+  firstSeen: number;
   readonly uuid: string;
   /** Hubble's verdict. */
   readonly hubbleVerdict: number;
   readonly fromPort: number;
   readonly isReply: boolean;
   readonly isNew: boolean;
+  /** Hubble's type of the event. */
+  readonly eventType: number;
   readonly bytes: number;
   readonly packets: number;
 }

@@ -1,73 +1,151 @@
-import { millisecondsOf } from '@heddle/hubble';
+import { fromBinary } from '@bufbuild/protobuf';
 import {
-  type Flow,
-  type HeddleDetail,
-  type Layer4,
-  type Layer7,
+  EndpointSchema,
   type Policy,
   PolicyDecision_Relation,
-  type TCPFlags,
+  PolicyDecisionSchema,
+  PolicySchema,
   TraceReason,
   TrafficDirection,
   Verdict,
 } from '@heddle/hubble/messages';
 import type { LinkVerdict, RuleRef } from '@heddle/web/contract';
 import { refusalReasons } from '@heddle/web/filter';
+import { Cursor, wireType } from './cursor.ts';
 import type { EndTable } from './ends.ts';
-import type { RelayFlow } from './model.ts';
+import { type FlowValues, frames, noValues, readFields, utf8 } from './flow-values.ts';
+import type { End, RelayFlow } from './model.ts';
 
 /** The fields of a flow that the relay reads; observers leave out the others. */
 export const fieldsRead: readonly string[] = [
   ...['time', 'uuid', 'verdict', 'drop_reason_desc', 'IP', 'l4', 'l7', 'is_reply'],
   ...['source', 'destination', 'source_names', 'destination_names'],
-  ...['source_service', 'destination_service', 'traffic_direction', 'trace_reason'],
+  ...['source_service', 'destination_service', 'traffic_direction', 'trace_reason', 'event_type'],
   ...['egress_denied_by', 'ingress_denied_by', 'egress_allowed_by', 'ingress_allowed_by', 'heddle'],
 ];
 
 const noRules: readonly RuleRef[] = [];
 const rulesMax = 16;
+const namesMax = 4;
+/** The most ends and sets of rules that are kept by their bytes. */
+const knownMax = 50_000;
 
-/** Returns a flow as the relay keeps it, without the time at which its link was first seen. */
-export function readFlow(flow: Flow, node: string, arrived: number, ends: EndTable): RelayFlow {
-  const isReply = flow.isReply === true;
-  const { IP, l4, heddle } = flow;
-  const source = ends.end(flow.source, IP?.source ?? '', flow.sourceNames, node);
-  const destination = ends.end(
-    flow.destination,
-    IP?.destination ?? '',
-    flow.destinationNames,
-    node,
-  );
-  const { protocol, sourcePort, destinationPort, flags } = layer4(l4);
-  const service = isReply ? flow.sourceService : flow.destinationService;
-  const verdict = verdictOf(flow);
-  const direction = directionOf(flow.trafficDirection);
-  return {
-    from: isReply ? destination : source,
-    to: isReply ? source : destination,
-    service: service && service.name !== '' ? `${service.namespace}/${service.name}` : '',
-    protocol,
-    port: isReply ? sourcePort : destinationPort,
-    fromPort: isReply ? destinationPort : sourcePort,
-    verdict,
-    reason: verdict === 'forwarded' ? 0 : flow.dropReasonDesc,
-    rules: rulesOf(flow, heddle, direction),
-    firstSeen: 0,
-    flow: { direction, flags, node, ...layer7(flow.l7) },
-    time: flow.time ? millisecondsOf(flow.time) : arrived,
-    uuid: flow.uuid,
-    hubbleVerdict: flow.verdict,
-    isReply,
-    isNew: !isReply && flow.traceReason === TraceReason.NEW,
-    bytes: Number(heddle?.bytes ?? 0n),
-    packets: Number(heddle?.packets ?? 0n),
-  };
+/**
+ * Reads flows from protobuf's wire format. Only the fields in `fieldsRead` are decoded, and ends, services and rules,
+ * which many flows share, only once: their bytes are the key by which they are found again.
+ */
+export class FlowReader {
+  readonly #ends: EndTable;
+  readonly #endsByBytes = new Map<string, End | 'of the node'>();
+  readonly #rules = new Map<string, readonly RuleRef[]>();
+  readonly #services = new Map<string, string>();
+
+  constructor(ends: EndTable) {
+    this.#ends = ends;
+  }
+
+  /**
+   * Reads the bytes of a message flow.Flow. `arrived` is the time of a flow without one, in milliseconds since 1970.
+   * Throws an Error if the bytes are no such message.
+   */
+  read(bytes: Uint8Array, node: string, arrived: number): RelayFlow {
+    const values = noValues();
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    readFields(new Cursor(buffer), values);
+    const { isReply } = values;
+    const source = this.#end(values.source, values.sourceAddress, values.sourceNames, node);
+    const destination = this.#end(
+      ...([values.destination, values.destinationAddress, values.destinationNames] as const),
+      node,
+    );
+    const verdict = verdictOf(values.verdict, values.dropReason);
+    const direction = directionOf(values.direction);
+    const { dns, http, flags } = values;
+    return {
+      from: isReply ? destination : source,
+      to: isReply ? source : destination,
+      service: this.#service(isReply ? values.sourceService : values.destinationService),
+      protocol: values.protocol,
+      port: isReply ? values.sourcePort : values.destinationPort,
+      fromPort: isReply ? values.destinationPort : values.sourcePort,
+      verdict,
+      reason: verdict === 'forwarded' ? 0 : values.dropReason,
+      rules: this.#rulesOf(values, direction),
+      firstSeen: 0,
+      flow: { direction, flags, node, dns, http },
+      time: Number.isNaN(values.time) ? arrived : values.time,
+      uuid: values.uuid,
+      hubbleVerdict: values.verdict,
+      isReply,
+      isNew: !isReply && values.traceReason === TraceReason.NEW,
+      eventType: values.eventType,
+      bytes: values.bytes,
+      packets: values.packets,
+    };
+  }
+
+  #end(endpoint: string, address: string, names: string, node: string): End {
+    const key = `${address}\n${names}\n${endpoint}`;
+    const known = this.#endsByBytes.get(key);
+    if (known !== undefined && known !== 'of the node') return known;
+    if (known !== undefined) {
+      const own = this.#endsByBytes.get(`${node}\n${key}`);
+      if (own !== undefined && own !== 'of the node') return own;
+    }
+    const message =
+      endpoint === '' ? undefined : fromBinary(EndpointSchema, Buffer.from(endpoint, 'latin1'));
+    const texts = names === '' ? [] : textsOf(names);
+    const end = this.#ends.end(message, address, texts, node);
+    if (this.#endsByBytes.size >= knownMax) this.#endsByBytes.clear();
+    const isOfNode = end.kind === 'Host';
+    this.#endsByBytes.set(key, isOfNode ? 'of the node' : end);
+    if (isOfNode) this.#endsByBytes.set(`${node}\n${key}`, end);
+    return end;
+  }
+
+  #service(bytes: string): string {
+    if (bytes === '') return '';
+    const known = this.#services.get(bytes);
+    if (known !== undefined) return known;
+    const cursor = new Cursor(Buffer.from(bytes, 'latin1'));
+    let [namespace, name] = ['', ''];
+    while (cursor.at < cursor.end) {
+      const tag = cursor.varint();
+      if (tag >>> 3 === 1 && (tag & 7) === wireType.bytes) name = utf8(cursor);
+      else if (tag >>> 3 === 2 && (tag & 7) === wireType.bytes) namespace = utf8(cursor);
+      else cursor.skip(tag & 7);
+    }
+    const text = name === '' ? '' : `${namespace}/${name}`;
+    if (this.#services.size >= knownMax) this.#services.clear();
+    this.#services.set(bytes, text);
+    return text;
+  }
+
+  /** Returns the rules that decided: those in Heddle's own field, or the policies of Hubble's fields. */
+  #rulesOf(
+    { decisions, policies }: FlowValues,
+    direction: 'ingress' | 'egress' | undefined,
+  ): readonly RuleRef[] {
+    const bytes = decisions === '' ? policies : decisions;
+    if (bytes === '') return noRules;
+    const key = `${direction ?? ''}\n${bytes}`;
+    const known = this.#rules.get(key);
+    if (known) return known;
+    const rules = decisions === '' ? policyRules(policies) : decisionRules(decisions, direction);
+    if (this.#rules.size >= knownMax) this.#rules.clear();
+    this.#rules.set(key, rules);
+    return rules;
+  }
 }
 
-function verdictOf({ verdict, dropReasonDesc }: Flow): LinkVerdict {
+function textsOf(names: string): string[] {
+  return [...frames(names)].slice(0, namesMax).map(([, bytes]) => bytes.toString('utf8'));
+}
+
+function verdictOf(verdict: number, dropReason: number): LinkVerdict {
   switch (verdict) {
     case Verdict.DROPPED:
-      return refusalReasons.includes(dropReasonDesc) ? 'refused' : 'dropped';
+      return refusalReasons.includes(dropReason) ? 'refused' : 'dropped';
     case Verdict.ERROR:
       return 'refused';
     case Verdict.AUDIT:
@@ -77,68 +155,9 @@ function verdictOf({ verdict, dropReasonDesc }: Flow): LinkVerdict {
   }
 }
 
-function directionOf(direction: TrafficDirection): 'ingress' | 'egress' | undefined {
+function directionOf(direction: number): 'ingress' | 'egress' | undefined {
   if (direction === TrafficDirection.INGRESS) return 'ingress';
   return direction === TrafficDirection.EGRESS ? 'egress' : undefined;
-}
-
-const noLayer4 = { protocol: 0, sourcePort: 0, destinationPort: 0, flags: 0 };
-
-function layer4(l4: Layer4 | undefined) {
-  switch (l4?.protocol.case) {
-    case 'TCP': {
-      const { sourcePort, destinationPort, flags } = l4.protocol.value;
-      return { protocol: 6, sourcePort, destinationPort, flags: flags ? bitsOf(flags) : 0 };
-    }
-    case 'UDP':
-      return { ...noLayer4, ...ports(l4.protocol.value), protocol: 17 };
-    case 'SCTP':
-      return { ...noLayer4, ...ports(l4.protocol.value), protocol: 132 };
-    case 'ICMPv4':
-      return { ...noLayer4, protocol: 1 };
-    case 'ICMPv6':
-      return { ...noLayer4, protocol: 58 };
-    case 'IGMP':
-      return { ...noLayer4, protocol: 2 };
-    case 'VRRP':
-      return { ...noLayer4, protocol: 112 };
-    default:
-      return noLayer4;
-  }
-}
-
-function ports({ sourcePort, destinationPort }: { sourcePort: number; destinationPort: number }) {
-  return { sourcePort, destinationPort };
-}
-
-function bitsOf({ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, NS }: TCPFlags): number {
-  return (
-    (FIN ? 0x01 : 0) |
-    (SYN ? 0x02 : 0) |
-    (RST ? 0x04 : 0) |
-    (PSH ? 0x08 : 0) |
-    (ACK ? 0x10 : 0) |
-    (URG ? 0x20 : 0) |
-    (ECE ? 0x40 : 0) |
-    (CWR ? 0x80 : 0) |
-    (NS ? 0x100 : 0)
-  );
-}
-
-const noLayer7: { dns?: string; http?: { path: string; method: string; code: number } } = {};
-
-function layer7(l7: Layer7 | undefined) {
-  switch (l7?.record.case) {
-    case 'dns':
-      return { dns: l7.record.value.query.slice(0, 253) };
-    case 'http': {
-      const { url, method, code } = l7.record.value;
-      const path = url.replace(/^[a-z][-+.a-z0-9]*:\/\/[^/]*/i, '').replace(/\?.*$/s, '');
-      return { http: { path: path.slice(0, 1000), method: method.slice(0, 32), code } };
-    }
-    default:
-      return noLayer7;
-  }
 }
 
 const relations: Readonly<Record<number, RuleRef['relation']>> = {
@@ -146,44 +165,37 @@ const relations: Readonly<Record<number, RuleRef['relation']>> = {
   [PolicyDecision_Relation.NEAREST]: 'nearest',
 };
 
-/** Returns the rules that decided: those in Heddle's own field, or the policies of Hubble's fields. */
-function rulesOf(
-  flow: Flow,
-  heddle: HeddleDetail | undefined,
-  direction: 'ingress' | 'egress' | undefined,
+function decisionRules(
+  text: string,
+  flowDirection: 'ingress' | 'egress' | undefined,
 ): readonly RuleRef[] {
-  if (heddle && heddle.decisions.length > 0) {
-    return heddle.decisions.slice(0, rulesMax).flatMap((decision): RuleRef[] => {
-      const { policy, rule, verdict, relation } = decision;
-      if (!policy) return [];
-      return [
-        {
-          policy: policyRef(policy),
-          ...(rule === 0 ? {} : { rule }),
-          direction: directionOf(decision.direction) ?? direction ?? 'ingress',
-          relation: relations[relation] ?? (verdict === Verdict.DROPPED ? 'denied' : 'allowed'),
-        },
-      ];
-    });
-  }
-  const { ingressAllowedBy, egressAllowedBy, ingressDeniedBy, egressDeniedBy } = flow;
-  const count =
-    ingressAllowedBy.length +
-    egressAllowedBy.length +
-    ingressDeniedBy.length +
-    egressDeniedBy.length;
-  if (count === 0) return noRules;
-  const refs = (
-    policies: readonly Policy[],
-    own: 'ingress' | 'egress',
-    relation: RuleRef['relation'],
-  ) => policies.map((policy): RuleRef => ({ policy: policyRef(policy), direction: own, relation }));
-  return [
-    ...refs(ingressAllowedBy, 'ingress', 'allowed'),
-    ...refs(egressAllowedBy, 'egress', 'allowed'),
-    ...refs(ingressDeniedBy, 'ingress', 'denied'),
-    ...refs(egressDeniedBy, 'egress', 'denied'),
-  ].slice(0, rulesMax);
+  return [...frames(text)].slice(0, rulesMax).flatMap(([, bytes]): RuleRef[] => {
+    const { policy, rule, verdict, relation, direction } = fromBinary(PolicyDecisionSchema, bytes);
+    if (!policy) return [];
+    return [
+      {
+        policy: policyRef(policy),
+        ...(rule === 0 ? {} : { rule }),
+        direction: directionOf(direction) ?? flowDirection ?? 'ingress',
+        relation: relations[relation] ?? (verdict === Verdict.DROPPED ? 'denied' : 'allowed'),
+      },
+    ];
+  });
+}
+
+/** The direction and the relation of the policies of a field, by its number from that of `egress_allowed_by` on. */
+const policyFields: Readonly<Record<number, Pick<RuleRef, 'direction' | 'relation'>>> = {
+  0: { direction: 'egress', relation: 'allowed' },
+  1: { direction: 'ingress', relation: 'allowed' },
+  3: { direction: 'egress', relation: 'denied' },
+  4: { direction: 'ingress', relation: 'denied' },
+};
+
+function policyRules(text: string): readonly RuleRef[] {
+  return [...frames(text)].slice(0, rulesMax).map(([number, bytes]): RuleRef => {
+    const policy = policyRef(fromBinary(PolicySchema, bytes));
+    return { policy, ...policyFields[number]! };
+  });
 }
 
 function policyRef({ kind, namespace, name }: Policy): RuleRef['policy'] {

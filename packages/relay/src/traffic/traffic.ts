@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import type { Flow } from '@heddle/hubble/messages';
+import { eventType } from '@heddle/hubble';
 import { EndTable } from './ends.ts';
 import { EventLog } from './events.ts';
 import { RelayRing } from './flow-ring.ts';
 import { LinkTable } from './links.ts';
 import type { LinkRow, RelayFlow } from './model.ts';
-import { readFlow } from './read-flow.ts';
+import { FlowReader } from './read-flow.ts';
 
 /** Flows of a node whose clock differs by more than this are counted at their arrival, in milliseconds. */
 const clockMs = 10_000;
@@ -44,6 +44,7 @@ export class Traffic {
   keptSince: number;
   /** Lost records by the minute of their time. */
   readonly #lost = new Map<number, Map<string, number>>();
+  readonly #reader = new FlowReader(this.ends);
   readonly #listeners = new Set<(flow: RelayFlow) => void>();
 
   constructor(limits: TrafficLimits = {}, now = Date.now()) {
@@ -53,26 +54,33 @@ export class Traffic {
     this.keptSince = now;
   }
 
-  /** Counts a flow of a node. `isOld` is true for flows that the node kept before the relay asked it. */
-  accept(message: Flow, node: string, arrived: number, isOld: boolean): void {
-    const flow = readFlow(message, node, arrived, this.ends);
+  /**
+   * Counts a flow of a node from its bytes, and returns its time by the node's clock. A flow before `oldUntil` is one
+   * that the node kept before the relay asked it. Throws an Error if the bytes are no flow.
+   */
+  accept(message: Uint8Array, node: string, arrived: number, oldUntil: number): number {
+    const flow = this.#reader.read(message, node, arrived);
     const state = this.#node(node, arrived);
     state.flows++;
-    const ahead = flow.time - arrived;
+    const { time } = flow;
+    const isOld = time < oldUntil;
+    const ahead = time - arrived;
     const isWrong = isOld ? ahead > clockMs : Math.abs(ahead) > clockMs;
     if (!isOld) {
       state.clock = isWrong ? Math.round(ahead) : 0;
       countSecond(state, arrived);
     }
-    this.add(flow, isWrong ? arrived : flow.time);
+    this.add(flow, isWrong ? arrived : time);
+    return time;
   }
 
   /** Counts a flow at a time that can be trusted, in milliseconds since 1970. */
-  add(read: RelayFlow, time: number): void {
-    notePods(read, time);
-    const row = isCounted(read) ? this.links.add(read, time) : this.links.rowOf(read, time);
+  add(flow: RelayFlow, time: number): void {
+    notePods(flow, time);
+    const row = isCounted(flow) ? this.links.add(flow, time) : this.links.rowOf(flow, time);
     if (time < this.keptSince) this.keptSince = time;
-    const flow: RelayFlow = { ...read, time, firstSeen: row?.firstSeen ?? time };
+    flow.time = time;
+    flow.firstSeen = row?.firstSeen ?? time;
     this.ring.add(flow);
     this.events.observe(flow, time);
     for (const listener of this.#listeners) listener(flow);
@@ -158,7 +166,10 @@ function notePods({ from, to, flow: { direction, node } }: RelayFlow, time: numb
  * Returns false for a flow that the client's node reports, too: a connection between pods of two nodes is observed by
  * both. Packets that were dropped are observed once, where they were dropped.
  */
-export function isCounted({ verdict, from, flow: { direction, node } }: RelayFlow): boolean {
+export function isCounted({ verdict, eventType: type, from, flow }: RelayFlow): boolean {
+  const { direction, node } = flow;
+  // The decision of a policy is an event of its own besides the connection or the drop; audit has no other event.
+  if (type === eventType.policyVerdict && verdict !== 'audit') return false;
   if (verdict !== 'forwarded' || direction !== 'ingress') return true;
   const client = from.podSeen?.node ?? '';
   return client === '' || client === node;
