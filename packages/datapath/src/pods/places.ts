@@ -13,7 +13,9 @@ export const probes = 4;
 
 /** Returns the places of a key, in the order of the search, by the number that the key begins at. */
 export function placesOf(first: number, { places, step }: PlaceRule): number[] {
-  return Array.from({ length: probes }, (_, i) => ((first + i * step) & (places - 1)) >>> 0);
+  const found: number[] = [];
+  for (let i = 0; i < probes; i++) found.push(((first + i * step) & (places - 1)) >>> 0);
+  return found;
 }
 
 /**
@@ -30,6 +32,7 @@ export function placeFor(
 
 /** Returns the number that the search for an address of 16 bytes begins at, as pod_place() in bpf/pod/local.h. */
 export function firstOfAddress(address: Uint8Array, isIpv4: boolean): number {
-  const word = new DataView(address.buffer, address.byteOffset).getUint32(12);
-  return (word * 2 + (isIpv4 ? 0 : 1)) % 2 ** 32;
+  const [a, b, c, d] = [address[12]!, address[13]!, address[14]!, address[15]!];
+  const word = (a << 24) | (b << 16) | (c << 8) | d;
+  return ((word << 1) | (isIpv4 ? 0 : 1)) >>> 0;
 }

@@ -6,7 +6,7 @@ import {
   NetlinkSocket,
   useBlocks,
 } from '@heddle/netlink';
-import type { Platform } from '@heddle/sys';
+import { type Platform, parseIp } from '@heddle/sys';
 import type { Damage } from '../core/audit.ts';
 import type { Programs } from '../core/programs.ts';
 import { filterPlace } from '../devices/node-devices.ts';
@@ -176,7 +176,9 @@ export class PodPrograms {
   }
 
   #remove(ifindexes: readonly number[]): void {
-    const addresses = ifindexes.flatMap((ifindex) => this.#tables.addressesOf(ifindex));
+    const addresses = ifindexes.flatMap((ifindex) =>
+      this.#tables.addressesOf(ifindex).map((address) => parseIp(address)!),
+    );
     const links = ifindexes.filter((ifindex) => this.#tables.kindOf(ifindex) === 'netkit');
     for (const ifindex of ifindexes) this.#tables.remove(ifindex);
     if (links.length > 0) this.#netkit.forget((ifindex) => links.includes(ifindex));
