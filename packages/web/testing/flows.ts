@@ -152,7 +152,11 @@ function writeRow(
       direction: kind?.direction === 'egress' ? 2 : 1,
       summary: writer.name(summary(link, kind, isClosed)),
       ...{ rule: writer.name(ruleText), service: writer.name(serviceOf(link.to)) },
-      ...{ node: writer.name(to.node || from.node), bytes, packets: isClosed ? 12 : 1 },
+      ...{
+        node: writer.name(link.to.pods[0]?.node ?? link.from.pods[0]?.node ?? ''),
+        bytes,
+        packets: isClosed ? 12 : 1,
+      },
     },
     id,
   );

@@ -103,7 +103,7 @@ export class ScriptedRelay {
         verdict: link.dropped > 0 ? 'dropped' : link.refused > 0 ? 'refused' : 'forwarded',
         rules: kind?.rules ?? allowedBy(link),
         firstSeen: now - link.first * minute,
-        flow: { direction, flags: 2, node: link.to.pods[0]?.node ?? '' },
+        flow: { direction, flags: 2, node: link.to.pods[0]?.node ?? link.from.pods[0]?.node ?? '' },
       });
     });
   }

@@ -2,6 +2,25 @@ import type { PageState } from './state.svelte.ts';
 import { windowKeys, windowOf } from './url.ts';
 import { mainViews } from './words.ts';
 
+/** The keys of the page with what they do. */
+export const keyTexts: readonly (readonly [string, string])[] = [
+  ['/', 'find or filter'],
+  ['1 2 3 4', 'map, drops, changes, flows'],
+  ['space', 'pause, go on'],
+  ['[ ]', 'window back, on'],
+  ['t', 'light or dark'],
+  ['c', 'copy the link'],
+  ['Esc', 'close, then clear the choice'],
+  ['↑ ↓ ← →', 'next row or cell; on the map, callers and called'],
+  ['↵', 'choose; on the map again: open its page'],
+  ['+ -', 'in the table: filter by the value of the cell, or without it'],
+  ['y', 'in the table: copy the row as JSON'],
+  ['o', 'on the map: open or close the namespace'],
+  ['h x', 'on the map: hide this, only this'],
+  ['m', 'map, matrix, list in turn'],
+  ['?', 'this list'],
+];
+
 /** Returns true for fields, where keys are text. */
 function isField(target: EventTarget | null): boolean {
   return target instanceof Element && target.matches('input, textarea, select, [contenteditable]');
@@ -10,6 +29,7 @@ function isField(target: EventTarget | null): boolean {
 /** Handles the keys that all views share. Views handle theirs first and prevent the default then. */
 export function handleKey(event: KeyboardEvent, page: PageState): void {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!page.hasShortcuts && event.key.length === 1) return;
   if (isField(event.target) || document.querySelector('dialog[open]')) return;
   const act = actionOf(event, page);
   if (!act) return;
@@ -26,6 +46,12 @@ function actionOf(event: KeyboardEvent, page: PageState): (() => void) | undefin
       return () => document.querySelector<HTMLInputElement>('#filter')?.focus();
     case ' ':
       return isPressable(event.target) ? undefined : page.togglePause;
+    case 'c':
+      return page.copyLink;
+    case '?':
+      return () => {
+        page.isKeysOpen = true;
+      };
     case 't':
       return page.toggleTheme;
     case '[':
@@ -33,7 +59,7 @@ function actionOf(event: KeyboardEvent, page: PageState): (() => void) | undefin
     case ']':
       return () => moveWindow(page, 1);
     case 'Escape':
-      return () => page.navigate({ keys: { sel: undefined, row: undefined } });
+      return () => page.navigate({ keys: { sel: undefined, row: undefined, d: undefined } });
     default:
       return undefined;
   }

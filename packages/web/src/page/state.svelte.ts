@@ -12,6 +12,7 @@ import {
   windowKeys,
   windowOf,
 } from './url.ts';
+import { words } from './words.ts';
 
 /** The width in pixels up to which the page has its form for a phone. */
 const narrow = matchMedia('(max-width: 720px)');
@@ -35,6 +36,9 @@ export class PageState {
   theme: 'light' | 'dark' = $state(storedTheme());
   /** Grows every five seconds while the window is live. Views that ask by themselves ask again then. */
   tick = $state(0);
+  /** False if the reader switched single keys off. */
+  hasShortcuts = $state(localStorage.getItem('heddle.keys') !== 'off');
+  isKeysOpen = $state(false);
   /** The last sentence for readers of the live region. */
   announcement = $state('');
 
@@ -125,6 +129,18 @@ export class PageState {
   readonly toggleTheme = (): void => {
     this.theme = this.theme === 'dark' ? 'light' : 'dark';
     localStorage.setItem('heddle.theme', this.theme);
+  };
+
+  /** Switches single keys on or off; the browser keeps that. */
+  useShortcuts(hasShortcuts: boolean): void {
+    this.hasShortcuts = hasShortcuts;
+    localStorage.setItem('heddle.keys', hasShortcuts ? 'on' : 'off');
+  }
+
+  /** Copies the link of the present picture. */
+  readonly copyLink = async (): Promise<void> => {
+    await navigator.clipboard.writeText(location.href);
+    this.announcement = words.linkCopied;
   };
 
   /** Mutes a kind of drops or undoes it; the browser keeps that. */

@@ -45,10 +45,28 @@ const cases: readonly (readonly [string, Explanation, string, string])[] = [
     'payments/ledger accepts only what an ingress rule of payments/ledger-ingress names. shop/checkout asks for TCP 8443; of the nearest rule, ingress rule 2, peer and port do not fit.',
   ],
   [
+    'ingress, a policy that only isolates',
+    kind({ rules: [rule({ relation: 'isolates' })] }),
+    'No ingress rule lets this in',
+    'payments/ledger accepts only what an ingress rule of payments/ledger-ingress names. shop/checkout asks for TCP 8443; no rule of it lets it in.',
+  ],
+  [
+    'ingress, the nearest rule without its tests',
+    kind({}),
+    'No ingress rule lets this in',
+    'payments/ledger accepts only what an ingress rule of payments/ledger-ingress names. shop/checkout asks for TCP 8443; the nearest rule is ingress rule 2, which does not fit.',
+  ],
+  [
     'ingress, no rule of the direction',
-    kind({ rules: [{ ...rule({ relation: 'isolates' }) }] }),
+    kind({ tests: [{ what: 'direction', rule: 'egress', here: 'ingress', fits: false }] }),
     'No ingress rule lets this in',
     'payments/ledger accepts only what an ingress rule of payments/ledger-ingress names. shop/checkout asks for TCP 8443; no rule of it is for this direction.',
+  ],
+  [
+    'no endpoint, without the selector',
+    kind({ reason: 158, service: 'web/canary' }),
+    'The service has no ready endpoint',
+    'Service web/canary has no endpoint that is ready for TCP 8443.',
   ],
   [
     'egress of DNS',

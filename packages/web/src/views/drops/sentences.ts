@@ -86,8 +86,10 @@ function nearest(kind: Told, direction: 'ingress' | 'egress'): Piece[] {
   const others = kind.others ? plain(` (and ${kind.others} others)`) : plain('');
   const test = failing[0];
   const verb = direction === 'ingress' ? 'lets it in' : 'lets it out';
-  if (!rule || rule.rule === undefined) return say`no rule of it is for this direction.`;
-  if (!test) return say`none of its rules comes near.`;
+  if (failing.some(({ what }) => what === 'direction'))
+    return say`no rule of it is for this direction.`;
+  if (!rule || rule.rule === undefined) return say`no rule of it ${plain(verb)}.`;
+  if (!test) return say`the nearest rule is ${ruleWords(rule)}${others}, which does not fit.`;
   if (failing.length === 1 && test.what === 'port') {
     return say`the nearest rule, ${ruleWords(rule)}${others}, ${plain(verb)}, but on ${plain(test.rule)} only.`;
   }
@@ -114,8 +116,11 @@ function denyRule(kind: Told, facts: Facts): Piece[] {
 }
 
 function noEndpoint(kind: Told, facts: Facts): Piece[] {
-  const selector = fact(facts, 'selector', 'nothing');
+  const selector = fact(facts, 'selector', '');
   const pods = number(facts, 'pods') ?? 0;
+  if (selector === '') {
+    return say`Service ${serviceOf(kind)} has no endpoint that is ready for ${asked(kind)}.`;
+  }
   const opening = say`Service ${serviceOf(kind)} selects ${plain(selector)}. `;
   return pods === 0
     ? [...opening, ...say`No pod has that.`]
