@@ -10,6 +10,7 @@ import { withExamples } from './program/options.ts';
 import { addPolicies } from './program/policy.ts';
 import { addRelay } from './program/relay.ts';
 import { addDrops, addEvents, addFlows } from './program/traffic.ts';
+import { addUi } from './program/ui.ts';
 
 // Only the command line is here; the code of a command is loaded when it runs, so that
 // `heddle status` does not load the agent.
@@ -43,6 +44,7 @@ export function createProgram(): Command {
   addDrops(program);
   addObserver(program);
   addRelay(program);
+  addUi(program);
   addEvents(program);
   addDump(program);
   addTrace(program);
