@@ -1,5 +1,7 @@
 export { type Access, openAccess, TokenAccess } from './api/access.ts';
+export { inClusterServer, KubernetesAccess } from './api/kubernetes-access.ts';
 export { UiServer, type UiSettings } from './api/server.ts';
+export { collectorUrl } from './export/otlp.ts';
 export { relayService } from './observer/service.ts';
 export type { ConnectionSettings } from './peers/connection.ts';
 export { followPeers } from './peers/follow-peers.ts';

@@ -3,7 +3,12 @@ import type { PeerPool } from './peers/pool.ts';
 import type { Traffic } from './traffic/traffic.ts';
 
 /** Returns the metrics of a relay in Prometheus' text format. */
-export function relayMetrics(pool: PeerPool, traffic: Traffic, now: number): string {
+export function relayMetrics(
+  pool: PeerPool,
+  traffic: Traffic,
+  lostExports: number,
+  now: number,
+): string {
   const { seen, all } = nodeCount(pool);
   const flows = [...traffic.nodes.values()].reduce((sum, node) => sum + node.flows, 0);
   const lines = [
@@ -22,6 +27,12 @@ export function relayMetrics(pool: PeerPool, traffic: Traffic, now: number): str
       'counter',
       'Links beyond the limit of the history.',
       traffic.links.left.links,
+    ),
+    ...metric(
+      'heddle_relay_exports_lost_total',
+      'counter',
+      'Flows that were not exported.',
+      lostExports,
     ),
     ...metric(
       'heddle_relay_resident_memory_bytes',

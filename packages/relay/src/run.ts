@@ -6,18 +6,26 @@ import {
   type PeerNode,
   type Place,
   RpcServer,
+  responseJson,
   type TlsFiles,
 } from '@heddle/hubble';
 import { Observer } from '@heddle/hubble/messages';
 import type { Access } from './api/access.ts';
 import { UiServer } from './api/server.ts';
+import { JsonFile, type JsonFileSettings } from './export/json-file.ts';
+import { OtlpExport } from './export/otlp.ts';
+import { HistoryFile } from './history/history-file.ts';
 import { relayMetrics } from './metrics.ts';
 import { relayService } from './observer/service.ts';
 import { followPeers } from './peers/follow-peers.ts';
 import { PeerPool } from './peers/pool.ts';
 import type { PeerTlsFiles, Target } from './peers/transport.ts';
+import { responseOf } from './traffic/flow-message.ts';
 import { followFlows } from './traffic/follow.ts';
 import { Traffic } from './traffic/traffic.ts';
+
+/** The history is written to its file in this interval, in milliseconds. */
+const flushMs = 10_000;
 
 /** The settings of a relay. */
 export interface RelaySettings {
@@ -32,6 +40,11 @@ export interface RelaySettings {
   readonly cluster: string;
   readonly version: string;
   readonly historyBytes: number;
+  /** A file that keeps the history of links over restarts. */
+  readonly historyFile?: { readonly path: string; readonly bytes: number } | undefined;
+  readonly exportFile?: Omit<JsonFileSettings, 'log'> | undefined;
+  /** The URL of a collector that flows are sent to by OTLP. */
+  readonly exportOtlp?: string | undefined;
   readonly log: (message: string) => void;
 }
 
@@ -39,7 +52,8 @@ export interface RelaySettings {
 export interface UiPlace {
   readonly place: Place;
   readonly tls?: TlsFiles | undefined;
-  readonly access: Access;
+  /** Returns who may read; `traffic` names the namespaces. */
+  readonly accessOf: (traffic: Traffic) => Access;
   readonly hosts: readonly string[];
 }
 
@@ -53,6 +67,9 @@ export class RunningRelay implements AsyncDisposable {
   readonly #rpc: RpcServer;
   readonly #ui: UiServer | undefined;
   readonly #tasks: Promise<void>[] = [];
+  #history: HistoryFile | undefined;
+  readonly #exports: (JsonFile | OtlpExport)[] = [];
+  readonly #reported = new Map<string, string>();
   #metrics: Server | undefined;
 
   private constructor(settings: RelaySettings) {
@@ -67,7 +84,18 @@ export class RunningRelay implements AsyncDisposable {
       ...{ health: this.#health, onProblem: log },
     });
     const { pool, traffic } = this;
-    this.#ui = ui && new UiServer({ pool, traffic, cluster, version, log, ...ui, page });
+    this.#ui =
+      ui &&
+      new UiServer({
+        pool,
+        traffic,
+        cluster,
+        version,
+        log,
+        ...ui,
+        access: ui.accessOf(traffic),
+        page,
+      });
   }
 
   /** Starts a relay. Throws an Error that names the address or the file that cannot be used. */
@@ -89,6 +117,9 @@ export class RunningRelay implements AsyncDisposable {
     await Promise.all([this.#rpc.close(), this.#ui?.close()]);
     this.pool.close();
     await Promise.all(this.#tasks);
+    this.#flush();
+    this.#history?.[Symbol.dispose]();
+    await Promise.all(this.#exports.map((each) => each.close()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -100,6 +131,8 @@ export class RunningRelay implements AsyncDisposable {
     for (const each of listen) await this.#rpc.listen(each);
     if (this.#ui && ui) await this.#ui.listen(ui.place);
     if (metricsListen) await this.#serveMetrics(metricsListen);
+    this.#openHistory();
+    this.#openExports();
     const { signal } = this.#stop;
     this.pool.set(nodes);
     if (peer) {
@@ -113,6 +146,47 @@ export class RunningRelay implements AsyncDisposable {
       this.#tasks.push(followPeers(peer, peerTls, onPeers, onProblem, signal));
     }
     this.#tasks.push(followFlows(this.pool, this.traffic, signal), this.#watchNodes(signal));
+  }
+
+  #openHistory(): void {
+    const { historyFile } = this.#settings;
+    if (!historyFile) return;
+    this.#history = new HistoryFile(historyFile.path, historyFile.bytes);
+    const oldest = this.#history.load(this.traffic, Date.now());
+    if (oldest !== undefined) this.traffic.keptSince = oldest;
+    this.traffic.links.onCounted = (counted) => this.#history?.note(counted);
+    const timer = setInterval(() => this.#flush(), flushMs);
+    this.#stop.signal.addEventListener('abort', () => clearInterval(timer));
+  }
+
+  #flush(): void {
+    try {
+      this.#history?.flush(Date.now());
+      this.#report('history', '');
+    } catch (error) {
+      this.#report('history', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #openExports(): void {
+    const { exportFile, exportOtlp: url, cluster, version, log } = this.#settings;
+    if (exportFile) {
+      const file = new JsonFile({ ...exportFile, log });
+      this.#exports.push(file);
+      this.traffic.listen((flow) => file.add(responseJson(responseOf(flow))));
+    }
+    if (url !== undefined) {
+      const otlp = new OtlpExport({ ...{ url, cluster, version, log } });
+      this.#exports.push(otlp);
+      this.traffic.listen((flow) => otlp.add(flow));
+    }
+  }
+
+  /** Logs a problem once, until it changes; the empty text ends it. */
+  #report(what: string, problem: string): void {
+    if ((this.#reported.get(what) ?? '') === problem) return;
+    this.#reported.set(what, problem);
+    this.#settings.log(problem === '' ? `${what}: it works again` : problem);
   }
 
   /** Keeps the health, and reports nodes that come and go to the log and as events. */
@@ -139,13 +213,19 @@ export class RunningRelay implements AsyncDisposable {
     }
   }
 
+  #lostExports(): number {
+    return this.#exports.reduce((sum, { lost }) => sum + lost, 0);
+  }
+
   #serveMetrics({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
     const server = createServer((request, response) => {
       const isFound = request.method === 'GET' && request.url === '/metrics';
       response.statusCode = isFound ? 200 : 404;
       response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
       response.end(
-        isFound ? relayMetrics(this.pool, this.traffic, Date.now()) : 'metrics are at /metrics\n',
+        isFound
+          ? relayMetrics(this.pool, this.traffic, this.#lostExports(), Date.now())
+          : 'metrics are at /metrics\n',
       );
     });
     this.#metrics = server;

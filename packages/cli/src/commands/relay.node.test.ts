@@ -27,6 +27,16 @@ const refused: readonly (readonly [Partial<RelayOptions>, ExitCode, string])[] =
     '--metrics-listen: metrics need HOST:PORT',
   ],
   [
+    { uiTokenFile: 'token', uiAuth: 'kubernetes' },
+    exitCodes.usage,
+    '--ui-token-file and --ui-auth exclude each other',
+  ],
+  [
+    { exportOtlp: 'collector' },
+    exitCodes.usage,
+    'export by OTLP: "collector" is no URL, such as http://collector:4318',
+  ],
+  [
     { uiTokenFile: '/nowhere/token' },
     exitCodes.failed,
     "read token file /nowhere/token: ENOENT: no such file or directory, open '/nowhere/token'",
@@ -38,7 +48,8 @@ describe('heddle relay refuses options that it cannot use before it listens', ()
     it(JSON.stringify(options), async () => {
       const complete = {
         ...{ listen: ['unix:///nowhere/relay.sock'], uiListen: '127.0.0.1:0', ui: true },
-        ...{ cluster: 'default', historyBytes: 1 << 20, ...options },
+        ...{ cluster: 'default', historyBytes: 1 << 20 },
+        ...{ historyFileBytes: 1 << 20, exportFileBytes: 1 << 20, exportFiles: 2, ...options },
       };
       await assert.rejects(relay(complete), new Failure(code, message));
     });

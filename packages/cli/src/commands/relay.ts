@@ -1,6 +1,16 @@
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { type Listen, listenText, type PeerNode, type Place } from '@heddle/hubble';
-import { type Access, openAccess, RunningRelay, type Target, TokenAccess } from '@heddle/relay';
+import {
+  type Access,
+  collectorUrl,
+  inClusterServer,
+  KubernetesAccess,
+  openAccess,
+  RunningRelay,
+  type Target,
+  TokenAccess,
+  type Traffic,
+} from '@heddle/relay';
 import { endSignal, placeOf, type TlsOptions, tlsOf } from './places.ts';
 
 /** The options of `heddle relay`. */
@@ -14,10 +24,17 @@ export interface RelayOptions extends TlsOptions {
   readonly uiListen: string;
   readonly ui: boolean;
   readonly uiTokenFile?: string;
+  readonly uiAuth?: 'kubernetes';
   readonly uiHost?: readonly string[];
   readonly metricsListen?: string;
   readonly cluster: string;
   readonly historyBytes: number;
+  readonly historyFile?: string;
+  readonly historyFileBytes: number;
+  readonly exportFile?: string;
+  readonly exportFileBytes: number;
+  readonly exportFiles: number;
+  readonly exportOtlp?: string;
 }
 
 const defaultPeer = 'unix:///run/heddle/hubble.sock';
@@ -34,8 +51,9 @@ export async function relay(options: RelayOptions): Promise<void> {
   const { nodes, peer } = observersOf(options);
   const ui = options.ui ? placeOf('--ui-listen', options.uiListen) : undefined;
   const uiTls = ui && !isLoopback(ui) && tls ? { ...tls, clientAuthority: undefined } : undefined;
-  const access = accessOf(options);
-  if (ui && !isLoopback(ui) && !access.isProtected) {
+  const accessOf = accessFor(options);
+  const isOpen = options.uiTokenFile === undefined && options.uiAuth === undefined;
+  if (ui && !isLoopback(ui) && isOpen) {
     log(
       `everyone who reaches ${listenText(ui)} can read all flows (--ui-token-file asks for a token)`,
     );
@@ -50,9 +68,10 @@ export async function relay(options: RelayOptions): Promise<void> {
   const signal = endSignal();
   await using running = await start({
     ...{ peer, nodes, peerTls: peerTlsOf(options), listen, metricsListen, log },
-    ui: ui && { place: ui, tls: uiTls, access, hosts: options.uiHost ?? [] },
+    ui: ui && { place: ui, tls: uiTls, accessOf, hosts: options.uiHost ?? [] },
     ...{ cluster: options.cluster, version: `heddle ${version()}` },
     historyBytes: options.historyBytes,
+    ...exportsOf(options),
   });
   for (const each of listen) log(`serves ${listenText(each)}`);
   if (ui) log(`serves the page on ${uiTls ? 'https' : 'http'}://${listenText(ui)}/`);
@@ -101,13 +120,44 @@ function peerTlsOf({ peerTlsCa, peerTlsCert, peerTlsKey }: RelayOptions) {
   return { authority: peerTlsCa, certificate: peerTlsCert, key: peerTlsKey };
 }
 
-function accessOf({ uiTokenFile }: RelayOptions): Access {
-  if (uiTokenFile === undefined) return openAccess;
+function accessFor({ uiTokenFile, uiAuth }: RelayOptions): (traffic: Traffic) => Access {
+  if (uiTokenFile !== undefined && uiAuth !== undefined) {
+    throw new Failure(exitCodes.usage, '--ui-token-file and --ui-auth exclude each other');
+  }
   try {
-    return new TokenAccess(uiTokenFile);
+    if (uiTokenFile !== undefined) {
+      const access = new TokenAccess(uiTokenFile);
+      return () => access;
+    }
+    if (uiAuth === undefined) return () => openAccess;
+    const server = inClusterServer(process.env);
+    return (traffic) => new KubernetesAccess(server, () => namespacesOf(traffic));
   } catch (cause) {
     throw new Failure(exitCodes.failed, (cause as Error).message, { cause });
   }
+}
+
+function* namespacesOf(traffic: Traffic): Generator<string> {
+  for (const { namespace } of traffic.ends.workloads) if (namespace !== '') yield namespace;
+}
+
+function exportsOf(options: RelayOptions) {
+  const { historyFile, historyFileBytes, exportFile, exportFileBytes, exportFiles, exportOtlp } =
+    options;
+  try {
+    if (exportOtlp !== undefined) collectorUrl(exportOtlp);
+  } catch (cause) {
+    throw new Failure(exitCodes.usage, (cause as Error).message, { cause });
+  }
+  return {
+    historyFile:
+      historyFile === undefined ? undefined : { path: historyFile, bytes: historyFileBytes },
+    exportFile:
+      exportFile === undefined
+        ? undefined
+        : { path: exportFile, bytesMax: exportFileBytes, filesMax: exportFiles },
+    exportOtlp,
+  };
 }
 
 function isLoopback(place: Place): boolean {

@@ -1,5 +1,5 @@
-import { type Command, InvalidArgumentError } from 'commander';
-import { appended, withExamples } from './options.ts';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { appended, count, withExamples } from './options.ts';
 
 /** Adds the command that serves the flows of all nodes. */
 export function addRelay(program: Command): void {
@@ -26,6 +26,12 @@ export function addRelay(program: Command): void {
       .option('--ui-listen <address>', 'HOST:PORT or :PORT of the web page', '127.0.0.1:8080')
       .option('--no-ui', 'serve no web page')
       .option('--ui-token-file <file>', 'file with the token that readers of the page need')
+      .addOption(
+        new Option(
+          '--ui-auth <kind>',
+          'readers show a token of the cluster, and see the namespaces whose pods they may get',
+        ).choices(['kubernetes']),
+      )
       .option(
         '--ui-host <name>',
         'name by which the page is reached without a token; may be repeated',
@@ -34,6 +40,23 @@ export function addRelay(program: Command): void {
       .option('--metrics-listen <address>', 'HOST:PORT or :PORT of the metrics')
       .option('--cluster <name>', 'name of the cluster', 'default')
       .option('--history-bytes <bytes>', 'memory of the history of links', bytes, 64 * 1024 * 1024)
+      .option('--history-file <file>', 'SQLite file that keeps the history of links over restarts')
+      .option('--history-file-bytes <bytes>', 'bound of that file', bytes, 256 * 1024 * 1024)
+      .option(
+        '--export-file <file>',
+        "file that flows are written to, in the format of Hubble's exporter",
+      )
+      .option(
+        '--export-file-bytes <bytes>',
+        'size at which the file is rotated',
+        bytes,
+        10 * 1024 * 1024,
+      )
+      .option('--export-files <count>', 'number of files with the rotated ones', count, 5)
+      .option(
+        '--export-otlp <url>',
+        'collector that flows are sent to as logs, e.g. http://collector:4318',
+      )
       .action(async (options) =>
         (await import('../commands/relay.ts')).relay({
           ...options,

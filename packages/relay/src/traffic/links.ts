@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { RuleRef } from '@heddle/web/contract';
 import type { FilterEnd } from '@heddle/web/filter';
 import { Buckets, rowBytes, type Sums } from './buckets.ts';
-import type { LinkRow, RelayFlow } from './model.ts';
+import type { LinkRow, RelayFlow, Workload } from './model.ts';
 
 /** A pause of this length ends a run of drops, in milliseconds. */
 const runMs = 600_000;
@@ -11,10 +11,19 @@ const dayMs = 86_400_000;
 const restBytes = 1200;
 const nodesMax = 64;
 
+/** Counts that were added to a row. */
+export interface Counted extends Sums {
+  readonly row: LinkRow;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+}
+
 /** The links that flows were counted by. Rows beyond the limit are summed up in `left`. */
 export class LinkTable {
   readonly #rows = new Map<string, LinkRow>();
   readonly rowsMax: number;
+  /** Receives all that is counted, e.g. to keep it in a file. */
+  onCounted: ((counted: Counted) => void) | undefined;
   /** Counts of links beyond the limit. */
   readonly left = { links: 0, connections: 0 };
 
@@ -45,7 +54,9 @@ export class LinkTable {
     if (row.nodes.size < nodesMax) row.nodes.add(flow.flow.node);
     const isReset = isForwarded && (flow.flow.flags & 0x04) !== 0;
     const { bytes, isReply } = flow;
-    row.buckets.add(time, count, isReply ? 0 : bytes, isReply ? bytes : 0, isReset ? 1 : 0);
+    const [bytesOut, bytesIn, resets] = [isReply ? 0 : bytes, isReply ? bytes : 0, isReset ? 1 : 0];
+    row.buckets.add(time, count, bytesOut, bytesIn, resets);
+    this.onCounted?.({ row, time, count, bytesOut, bytesIn, resets });
     return row;
   }
 
@@ -53,7 +64,10 @@ export class LinkTable {
   rowOf(flow: RelayFlow, time: number): LinkRow | undefined {
     const { from, to, protocol, port, service, verdict, reason, rules } = flow;
     const direction = verdict === 'forwarded' ? undefined : flow.flow.direction;
-    const key = `${from.workload.id} ${to.workload.id} ${protocol} ${port} ${service} ${verdict[0]}${reason} ${direction?.[0] ?? ''} ${rulesKey(rules)}`;
+    const key = rowKey({
+      ...{ from: from.workload, to: to.workload, protocol, port, service, verdict, reason },
+      ...{ direction, rules },
+    });
     const known = this.#rows.get(key);
     if (known) return known;
     if (this.#rows.size >= this.rowsMax && !this.#makeRoom(time)) {
@@ -64,21 +78,36 @@ export class LinkTable {
       ...{ namespace, name, kind, labels: labels ?? [] },
       ...(hosts ? { hosts } : {}),
     });
-    const row: LinkRow = {
-      id: stableId([
-        ...[from.namespace, from.name, to.namespace, to.name, String(protocol), String(port)],
-        ...[service, verdict, String(reason), direction ?? '', rulesKey(rules)],
-      ]),
-      ...{ from: from.workload, to: to.workload, protocol, port, service, verdict, reason },
-      ...{ rules, direction },
-      subject: {
-        ...{ from: end(from), to: end(to), service, protocol, port, verdict, reason, rules },
-        firstSeen: time,
+    const id = stableId([
+      ...[from.namespace, from.name, to.namespace, to.name, String(protocol), String(port)],
+      ...[service, verdict, String(reason), direction ?? '', rulesKey(rules)],
+    ]);
+    const row = newRow(
+      {
+        ...{ id, from: from.workload, to: to.workload, protocol, port, service, verdict, reason },
+        ...{ rules, direction, firstSeen: time },
       },
-      ...{ firstSeen: time, last: time, since: time, nodes: new Set(), buckets: new Buckets() },
-    };
+      { from: end(from), to: end(to) },
+    );
     this.#rows.set(key, row);
     return row;
+  }
+
+  /** Adds a row that an earlier run had, or returns the one that is there; undefined beyond the limit. */
+  restoreRow(stored: StoredRow): LinkRow | undefined {
+    const key = rowKey(stored);
+    const known = this.#rows.get(key);
+    if (known || this.#rows.size >= this.rowsMax) return known;
+    const row = newRow(stored, { from: endOf(stored.from), to: endOf(stored.to) });
+    this.#rows.set(key, row);
+    return row;
+  }
+
+  /** Adds counts of an earlier run to a row. */
+  restore(row: LinkRow, time: number, { count, bytesOut, bytesIn, resets }: Sums): void {
+    if (time - row.last > runMs) row.since = time;
+    row.last = Math.max(row.last, time);
+    row.buckets.add(time, count, bytesOut, bytesIn, resets);
   }
 
   /** Forgets rows that were not seen for a day. Returns true if there is room. */
@@ -89,6 +118,30 @@ export class LinkTable {
     return this.#rows.size < this.rowsMax;
   }
   #looked = 0;
+}
+
+/** The properties of a row that do not change. */
+export type StoredRow = Omit<LinkRow, 'subject' | 'last' | 'since' | 'nodes' | 'buckets'>;
+
+function newRow(
+  stored: StoredRow,
+  ends: { readonly from: FilterEnd; readonly to: FilterEnd },
+): LinkRow {
+  const { service, protocol, port, verdict, reason, rules, firstSeen } = stored;
+  return {
+    ...stored,
+    ...{ last: firstSeen, since: firstSeen, nodes: new Set(), buckets: new Buckets() },
+    subject: { ...ends, service, protocol, port, verdict, reason, rules, firstSeen },
+  };
+}
+
+function endOf({ namespace, name, kind }: Workload): FilterEnd {
+  return { namespace, name, kind };
+}
+
+function rowKey(row: Omit<StoredRow, 'id' | 'firstSeen'>): string {
+  const { from, to, protocol, port, service, verdict, reason, direction, rules } = row;
+  return `${from.id} ${to.id} ${protocol} ${port} ${service} ${verdict[0]}${reason} ${direction?.[0] ?? ''} ${rulesKey(rules)}`;
 }
 
 const ruleKeys = new WeakMap<readonly RuleRef[], string>();

@@ -42,6 +42,8 @@ export class Traffic {
   readonly historyBytes: number;
   /** The oldest time that links are kept from, in milliseconds since 1970. */
   keptSince: number;
+  /** Flows before this time are in the history of an earlier run: they are kept, but not counted again. */
+  countedUntil = 0;
   /** Lost records by the minute of their time. */
   readonly #lost = new Map<number, Map<string, number>>();
   readonly #reader = new FlowReader(this.ends);
@@ -77,7 +79,8 @@ export class Traffic {
   /** Counts a flow at a time that can be trusted, in milliseconds since 1970. */
   add(flow: RelayFlow, time: number): void {
     notePods(flow, time);
-    const row = isCounted(flow) ? this.links.add(flow, time) : this.links.rowOf(flow, time);
+    const isNew = time >= this.countedUntil && isCounted(flow);
+    const row = isNew ? this.links.add(flow, time) : this.links.rowOf(flow, time);
     if (time < this.keptSince) this.keptSince = time;
     flow.time = time;
     flow.firstSeen = row?.firstSeen ?? time;
