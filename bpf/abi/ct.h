@@ -146,6 +146,8 @@ struct ct_window {
 	__u32 denied;
 };
 
+#define FRONTEND_CHECKED (1u << 31)
+
 /*
  * Map `nat_facts`: facts about connections for those who observe them, by the entry's index. The
  * programs write them with the setting `visibility` only; otherwise the map has one entry. A value
@@ -155,7 +157,14 @@ struct ct_facts {
 	__u64 packets[2]; /* that the side has sent, as they are on a network */
 	__u64 bytes[2];	  /* of their frames */
 	__u64 created;	  /* in ns of CLOCK_MONOTONIC */
-	__u64 reserved[3];
+	/*
+	 * The service that a socket of a pod of this node has asked for; all zero: none, or unknown.
+	 */
+	__u8 frontend[16];
+	__be16 frontend_port;
+	__u16 reserved;
+	__u32 checked; /* FRONTEND_CHECKED with the tick in which the socket was looked up; 0: never
+			*/
 };
 
 /*

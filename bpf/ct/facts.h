@@ -20,28 +20,39 @@ INLINE void ct_begin_facts(__u32 index)
 	facts->created = bpf_ktime_get_coarse_ns();
 }
 
-/* Adds packets, and the bytes of their frames, to those of the entry that a reference names. */
-GLOBAL int ct_add_packets(__u32 reference, __u32 packets, __u32 bytes)
+/*
+ * Adds packets, and the bytes of their frames, to those of the entry that a reference names. Returns
+ * 1 if the client's socket is to be looked up: it never was, or not in this tick if `is_reusable`.
+ */
+GLOBAL int ct_add_packets(__u32 reference, __u32 packets, __u32 bytes, int is_reusable)
 {
 	struct ct_facts *facts = ct_facts_at(reference / 2);
+	__u32 tick = FRONTEND_CHECKED | now_ticks();
 
 	if (!facts)
 		return 0;
 	__sync_fetch_and_add(&facts->packets[reference & 1], packets);
 	__sync_fetch_and_add(&facts->bytes[reference & 1], bytes);
-	return 0;
+	if (facts->checked && !(is_reusable && !(reference & 1) && facts->checked != tick))
+		return 0;
+	facts->checked = tick;
+	return 1;
 }
 
 /*
  * Counts a packet of the entry that a reference names. One that will be segmented counts as its
  * segments, each with headers of its own. Each packet passes one call of this function on the node.
+ * Returns 1 if the client's socket is to be looked up.
  */
-INLINE void ct_count(context *ctx, const struct packet *packet, __u32 reference)
+INLINE int ct_count(context *ctx, const struct packet *packet, __u32 reference)
 {
 	__u32 segments = segment_count(ctx);
 
-	if (config.visibility)
-		ct_add_packets(reference, segments,
-			       frame_length(ctx) + (segments - 1) * (packet->transport +
-								     packet->transport_length));
+	return config.visibility ?
+		       ct_add_packets(reference, segments,
+				      frame_length(ctx) +
+					      (segments - 1) * (packet->transport +
+								packet->transport_length),
+				      packet->tuple.protocol == IPPROTO_UDP) :
+		       0;
 }

@@ -116,6 +116,9 @@ static long (*const bpf_xdp_load_bytes)(void *xdp, __u32 offset, void *to,
 static long (*const bpf_xdp_store_bytes)(void *xdp, __u32 offset, const void *from,
 					 __u32 length) = (void *)BPF_FUNC_xdp_store_bytes;
 static long (*const bpf_xdp_adjust_head)(void *xdp, int change) = (void *)BPF_FUNC_xdp_adjust_head;
+static struct bpf_sock *(*const bpf_sk_lookup_udp)(void *ctx, const void *tuple, __u32 size,
+						   __u64 netns,
+						   __u64 flags) = (void *)BPF_FUNC_sk_lookup_udp;
 static struct bpf_sock *(*const bpf_skc_lookup_tcp)(void *ctx, const void *tuple, __u32 size,
 						    __u64 netns,
 						    __u64 flags) = (void *)BPF_FUNC_skc_lookup_tcp;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "ct/asked.h"
 #include "policy/opener.h"
 #include "steps.h"
 #include "tc/kind.h"
@@ -143,5 +144,5 @@ INLINE void observe(context *ctx, struct pkt_ctx *pkt, enum packet_kind kind, in
 	else
 		reference = observe_known(reference, packet->tcp_flags, packet->policed);
 	if (reference)
-		ct_count(ctx, packet, reference);
+		ct_observe(ctx, packet, reference);
 }

@@ -2,6 +2,7 @@
 /* These functions translate packets to services, and to clients of services. */
 #pragma once
 
+#include "ct/asked.h"
 #include "ct/icmp_error.h"
 #include "forward.h"
 #include "lib/later_fragment.h"
@@ -26,7 +27,7 @@ INLINE int translate_packet(context *ctx, struct pkt_ctx *pkt, enum verdict verd
 	cache_step(ctx, pkt);
 	if (packet->fragment == FRAGMENT_FIRST)
 		drop_early_fragments(ctx, packet);
-	ct_count(ctx, packet, reference_of(&pkt->ct));
+	ct_observe(ctx, packet, reference_of(&pkt->ct));
 	ct_update(ctx, packet, &pkt->ct, pkt->ct.entry->state_word);
 	return send_translated(ctx, pkt);
 }

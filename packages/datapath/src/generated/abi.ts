@@ -440,7 +440,12 @@ export interface CtFacts {
   readonly packets: readonly bigint[];
   readonly bytes: readonly bigint[];
   readonly created: bigint;
-  readonly reserved: readonly bigint[];
+  /** 16 bytes. */
+  readonly frontend: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly frontendPort: number;
+  readonly reserved: number;
+  readonly checked: number;
 }
 
 export const ctFactsSize = 64;
@@ -451,7 +456,10 @@ export const ctFactsCodec = {
     packets: 0,
     bytes: 16,
     created: 32,
-    reserved: 40,
+    frontend: 40,
+    frontendPort: 56,
+    reserved: 58,
+    checked: 60,
   },
   encode: encodeCtFacts,
   decode: decodeCtFacts,
@@ -468,10 +476,11 @@ export function encodeCtFacts(value: CtFacts, into: Uint8Array, offset = 0): voi
     view.setBigUint64(16 + i * 8, value.bytes[i]!, true);
   }
   view.setBigUint64(32, value.created, true);
-  checkLength('ct_facts.reserved', value.reserved.length, 3);
-  for (let i = 0; i < 3; i++) {
-    view.setBigUint64(40 + i * 8, value.reserved[i]!, true);
-  }
+  checkLength('ct_facts.frontend', value.frontend.length, 16);
+  into.set(value.frontend, offset + 40);
+  view.setUint16(56, value.frontendPort, false);
+  view.setUint16(58, value.reserved, true);
+  view.setUint32(60, value.checked, true);
 }
 
 export function decodeCtFacts(bytes: Uint8Array, offset = 0): CtFacts {
@@ -480,7 +489,10 @@ export function decodeCtFacts(bytes: Uint8Array, offset = 0): CtFacts {
     packets: Array.from({ length: 2 }, (_, i) => view.getBigUint64(i * 8, true)),
     bytes: Array.from({ length: 2 }, (_, i) => view.getBigUint64(16 + i * 8, true)),
     created: view.getBigUint64(32, true),
-    reserved: Array.from({ length: 3 }, (_, i) => view.getBigUint64(40 + i * 8, true)),
+    frontend: bytesAt(bytes, offset + 40, 16),
+    frontendPort: view.getUint16(56, false),
+    reserved: view.getUint16(58, true),
+    checked: view.getUint32(60, true),
   };
 }
 

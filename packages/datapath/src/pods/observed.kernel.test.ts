@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { BpfMap } from '@heddle/ebpf';
+import { formatIp } from '@heddle/sys';
 import { eventually } from '@heddle/sys/testing/eventually';
 import { network, PodWorld } from '../../testing/pod-world.ts';
 import {
@@ -236,6 +237,55 @@ for (const [end, family] of [
         [['local', true]],
       );
     });
+
+    for (const protocol of ['tcp', 'udp'] as const) {
+      for (const where of ['this node', 'another node'] as const) {
+        test(`have the service that a socket has asked for: ${protocol}, a backend of ${where}`, () => {
+          const server = where === 'this node' ? world.pod(0) : world.lab.nodes[1]!.pods[0]!;
+          const backend = { address: server.addresses[end], port: 9100 };
+          const frontend = { address: end === 'v4' ? '10.96.0.7' : 'fd00:10:96::7', port: 80 };
+          const kind = protocol === 'tcp' ? 'TCP' : 'UDP';
+          world.apply(
+            row([frontend], [backend], { protocol: kind, key: `default/${kind}/${end}` }),
+          );
+          const asked = (known: ReadonlySet<number>) =>
+            [...world.datapath.nat.flows()]
+              .filter(({ backendPort, number }) => backendPort === 9100 && !known.has(number))
+              .map(({ number }) => {
+                const key = new Uint8Array(Uint32Array.of(number).buffer);
+                const map = world.datapath.programs.node.map('nat_facts');
+                const facts = decodeCtFacts(map.lookup(key)!);
+                return [formatIp(facts.frontend), facts.frontendPort];
+              });
+          const numbers = () =>
+            new Set([...world.datapath.nat.flows()].map(({ number }) => number));
+          using receiver = protocol === 'udp' ? world.socket(server, family, 'udp') : undefined;
+          receiver?.bind(server.addresses[end], 9100);
+          using listener = protocol === 'tcp' ? world.listener(server, family, 9100) : undefined;
+          const none = '::';
+          for (const [target, expected] of [
+            [frontend, [frontend.address, frontend.port]],
+            [backend, [none, 0]],
+          ] as const) {
+            const before = numbers();
+            const client = world.socket(world.pod(1), family, protocol);
+            assert.equal(client.connect(target.address, target.port), 'ok');
+            if (protocol === 'udp') assert.equal(client.send('hello'), 'ok');
+            listener?.accept();
+            assert.deepEqual(asked(before), [expected], `to ${target.address}`);
+          }
+          if (protocol === 'tcp') return;
+          // A socket that is connected anew keeps its port, so its entry is that of both peers.
+          const before = numbers();
+          const client = world.socket(world.pod(1), family, protocol);
+          for (const { address, port } of [backend, frontend]) {
+            assert.equal(client.connect(address, port), 'ok');
+            assert.equal(client.send('hello'), 'ok');
+          }
+          assert.deepEqual(asked(before), [[none, 0]]);
+        });
+      }
+    }
 
     test('pass without an entry, and are counted, when the table is full', () => {
       using table = BpfMap.openPinned(world.bpf, `${currentPins(world.node.bpffs).maps}/nat_table`);

@@ -33,21 +33,19 @@ export function passRecords(
   verdicts: KnownVerdicts | undefined,
   pass: (record: FlowRecord) => void,
 ): void {
-  const { entry, protocol, phase, isNew, isAnswered, isEnded, sent } = change;
+  const { entry, protocol, phase, isNew, isAnswered, isEnded, sent, asked } = change;
   const { client, backend } = entry;
   const isTranslated =
     entry.frontendPort !== entry.backendPort || !isEqual(entry.frontend, backend);
+  const frontend = asked?.address ?? (isTranslated ? entry.frontend : undefined);
+  const frontendPort = asked?.port ?? (isTranslated ? entry.frontendPort : 0);
   const isV4 = isIpv4(client);
   const isIcmp = protocol === 'ICMP';
   const isTcp = protocol === 'TCP';
   const number = isIcmp && !isV4 ? ipProtocol.icmpv6 : protocolNumber(protocol)!;
-  const service = isTranslated
-    ? names.service(entry.frontend, entry.frontendPort, number)
-    : undefined;
+  const service = frontend && names.service(frontend, frontendPort, number);
   const started = isNew ? time : 0;
   const direction = directionOf(names, client, backend);
-  const frontend = isTranslated ? entry.frontend : undefined;
-  const frontendPort = isTranslated ? entry.frontendPort : 0;
   const clientParty = names.party(client);
   const backendParty = names.party(backend);
   const { ACK, FIN, RST, SYN } = tcpFlag;

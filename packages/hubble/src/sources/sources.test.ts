@@ -48,6 +48,8 @@ function entry(state: number, properties: Partial<CtEntry> = {}, tick = 1): CtEn
   };
 }
 
+const unasked = { frontend: new Uint8Array(16), frontendPort: 0, reserved: 0, checked: 0 };
+
 /** A table, of four entries unless said otherwise, and a sweep over it. */
 class Table {
   readonly bytes: Uint8Array;
@@ -69,8 +71,15 @@ class Table {
   }
 
   count(number: number, packets: readonly bigint[], bytes: readonly bigint[]): void {
-    const value = { packets: [...packets], bytes: [...bytes], created: 1n, reserved: [0n, 0n, 0n] };
+    const value = { packets: [...packets], bytes: [...bytes], created: 1n, ...unasked };
     encodeCtFacts(value, this.facts, number * ctFactsSize);
+  }
+
+  /** Notes the service that the socket of an entry has asked for. */
+  ask(number: number, address: string, port: number): void {
+    const counts = { packets: [1n, 1n], bytes: [100n, 100n], created: 1n };
+    const asked = { frontend: parseIp(address)!, frontendPort: port, reserved: 0, checked: 1 };
+    encodeCtFacts({ ...counts, ...asked }, this.facts, number * ctFactsSize);
   }
 
   /** Passes on the changes. */
@@ -356,4 +365,27 @@ test('what an observer that starts has missed is in no amount', () => {
   const [request, reply] = recordsOf(change!);
   assert.deepEqual([request!.bytes, reply!.bytes], [300, 400]);
   assert.deepEqual([request!.tcpFlags, reply!.tcpFlags], [0x11, 0x11]);
+});
+
+test('a connection that a socket has translated has the service that it asked for', () => {
+  const table = new Table();
+  table.events();
+  const own = { client: parseIp('10.244.1.5')!, backend: parseIp('10.244.2.9')!, backendId: 0 };
+  const direct = { ...own, frontend: own.backend, frontendPort: 8080, sourcePort: 40000 };
+  table.set(1, entry(ctState.tcpEstablished, direct));
+  table.ask(1, '192.0.2.1', 30080);
+  table.set(2, entry(ctState.tcpEstablished, { ...direct, clientPort: 7 }));
+  table.count(2, [1n, 1n], [100n, 100n]);
+  const found: (readonly [string | undefined, number, string | undefined])[] = [];
+  table.sweep((change) => {
+    for (const { frontend, frontendPort, destinationService } of recordsOf(change)) {
+      const address = frontend && formatIp(frontend);
+      found.push([address, frontendPort, destinationService?.name]);
+    }
+  });
+  assert.deepEqual(found, [
+    ['192.0.2.1', 30080, 'cart'],
+    ['192.0.2.1', 30080, undefined],
+    ...[0, 1].map(() => [undefined, 0, undefined]),
+  ]);
 });

@@ -14,6 +14,7 @@ import {
   ctFactsSize,
   ctState,
 } from '@heddle/datapath/abi';
+import type { IpBytes } from '@heddle/sys';
 
 /** The state of a connection in its entry of the conntrack table. */
 export type Phase = 'opening' | 'open' | 'ended' | 'reset';
@@ -39,6 +40,8 @@ export interface ConnectionChange {
   readonly snatIndex: number;
   /** True if packets to the backend are in a tunnel. */
   readonly isTunnelled: boolean;
+  /** The service that the client's socket has asked for, if the datapath knows it. */
+  readonly asked: { readonly address: IpBytes; readonly port: number } | undefined;
   /** The amounts of the client and of the backend; zeros if the datapath does not count them. */
   readonly sent: readonly [client: Amount, backend: Amount];
 }
@@ -87,6 +90,11 @@ const entryWords = ctEntrySize / 4;
 const factsWords = ctFactsSize / 4;
 const [packetsAt, bytesAt] = [ctFactsCodec.offsets.packets / 4, ctFactsCodec.offsets.bytes / 4];
 
+const [frontendAt, frontendPortAt] = [
+  ctFactsCodec.offsets.frontend / 4,
+  ctFactsCodec.offsets.frontendPort / 4,
+];
+
 /** The words that are remembered: client, ports, other ports, state, second of the last report, packets of both. */
 const rememberedWords = 7;
 
@@ -102,6 +110,7 @@ export class ConnectionSweep {
   /** The numbers of the entries that a sweep is to report. */
   readonly #found: Uint32Array;
   readonly #entry = new EntryCopy();
+  readonly #asked = new AskedService();
   #isFirst = true;
 
   /** `entries` is the size of the table. */
@@ -213,6 +222,7 @@ export class ConnectionSweep {
       isEnded: isOver(phase) && !isOver(phaseBefore) && !isFirst,
       snatIndex: snatIndexOf(word),
       sent: isFirst ? nothing : sent,
+      asked: facts && this.#asked.read(facts, number),
     };
   }
 
@@ -283,5 +293,22 @@ class EntryCopy {
     entry.backendId = words[backendId / 4]!;
     entry.stateWord = words[stateAt]!;
     return entry.stateWord;
+  }
+}
+
+/** The copy of the service in the facts about a connection. */
+class AskedService {
+  readonly #words = new Uint32Array(4);
+  readonly #value = { address: new Uint8Array(this.#words.buffer), port: 0 };
+
+  /** Returns the service of an entry; it is valid until the next call. */
+  read(facts: Uint32Array, number: number): ConnectionChange['asked'] {
+    const at = number * factsWords;
+    // The port is in the first bytes of its word, in network order.
+    const port = facts[at + frontendPortAt]! & 0xffff;
+    if (port === 0) return undefined;
+    for (let i = 0; i < 4; i++) this.#words[i] = facts[at + frontendAt + i]!;
+    this.#value.port = ((port & 0xff) << 8) | (port >>> 8);
+    return this.#value;
   }
 }
