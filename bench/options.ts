@@ -19,6 +19,7 @@ import { podsCases } from './cases/pods.ts';
 import { policyCases } from './cases/policy.ts';
 import { policyChange } from './cases/policy-change.ts';
 import { ports } from './cases/ports.ts';
+import { visibilityCases } from './cases/visibility.ts';
 import { wrk } from './cases/wrk.ts';
 
 /** In the order in which they are reported. */
@@ -26,6 +27,7 @@ export const allCases: readonly Case[] = [
   ...[connect, exchange, wrk, coldStart, change, memory],
   ...podsCases,
   ...[...policyCases, policyChange],
+  ...visibilityCases,
   ...[outsideConnect, outsideExchange, packets, ports, floods],
   ...[clusterStart, clusterScale, clusterChange, clusterChurn, clusterIdle, machine],
 ];

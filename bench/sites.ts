@@ -31,7 +31,8 @@ export type SiteName =
   | 'pods'
   | 'pods-nodes'
   | 'pods-world'
-  | 'pods-policies';
+  | 'pods-policies'
+  | 'pods-flows';
 
 export const nodeAddress = '192.0.2.1';
 /** Ports from here on are NodePorts, one for each service (--service-node-port-range). */
@@ -138,6 +139,12 @@ const podsPolicies: Site = {
   isDirect: true,
 };
 
+/** Pods of one node, of Heddle without and with the setting `visibility`. */
+const podsFlows: Site = {
+  ...pods,
+  balancers: ['heddle', 'heddle visibility'],
+};
+
 /**
  * Returns the pods that policies select there. Heddle gives the client the address after those of the backends; in
  * the other labs pods have the addresses of the lab.
@@ -161,6 +168,7 @@ export const sites: Readonly<Record<SiteName, Site>> = {
   'pods-nodes': podsNodes,
   'pods-world': podsWorld,
   'pods-policies': podsPolicies,
+  'pods-flows': podsFlows,
 };
 
 /** Returns the address and port at which external clients reach the n-th service. */

@@ -11,7 +11,7 @@ import type { Round, RoundResult, RoundVariant } from './traffic/client.ts';
 import { Sockets } from './traffic/sockets.ts';
 import type { Balancer, BalancerName } from './variants/balancer.ts';
 import { Heddle } from './variants/heddle.ts';
-import { HeddleNetwork, prepareClient } from './variants/heddle-network.ts';
+import { HeddleNetwork, type NetworkName, prepareClient } from './variants/heddle-network.ts';
 import {
   iptables,
   kubeNetworkPolicies,
@@ -70,6 +70,10 @@ export class World implements Disposable {
       [
         'heddle policies',
         () => this.#network('heddle policies', this.#lab('policies', connectedByHeddle)),
+      ],
+      [
+        'heddle visibility',
+        () => this.#network('heddle visibility', this.#lab('visible', connectedByHeddle)),
       ],
       ['kube-router', () => kubeRouter(this.#lab('kube-router'))],
       ['kube-network-policies', () => kubeNetworkPolicies(this.#lab('queue'))],
@@ -176,7 +180,7 @@ export class World implements Disposable {
     for (const lab of this.#labs) lab[Symbol.dispose]();
   }
 
-  #network(name: 'heddle' | 'heddle policies', lab: Lab): HeddleNetwork {
+  #network(name: NetworkName, lab: Lab): HeddleNetwork {
     return new HeddleNetwork(lab, this.folder(lab.name), this.#siteName, name);
   }
 

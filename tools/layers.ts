@@ -76,7 +76,7 @@ const layers: Readonly<Record<string, Layer>> = {
     imports: [
       'tools',
       ...['sys', 'ebpf', 'netlink', 'state', 'objects', 'services', 'kube', 'vm', 'lab'],
-      ...['datapath', 'agent', 'assets', 'control'],
+      ...['datapath', 'agent', 'assets', 'control', 'hubble'],
     ],
   },
 };

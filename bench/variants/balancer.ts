@@ -16,5 +16,6 @@ export type BalancerName =
   | 'iptables'
   | 'nftables'
   | 'heddle policies'
+  | 'heddle visibility'
   | 'kube-router'
   | 'kube-network-policies';

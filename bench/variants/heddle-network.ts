@@ -6,9 +6,12 @@ import { measuredPods, type SiteName, sites } from '../sites.ts';
 import { AgentProcess, sizeFlags, writeManifests } from './agent-process.ts';
 import type { Balancer } from './balancer.ts';
 
+/** The kinds of Heddle as the network: alone, with policies, and with the setting `visibility`. */
+export type NetworkName = 'heddle' | 'heddle policies' | 'heddle visibility';
+
 /** Heddle as the network of a lab whose pods it connects: an agent on each node. */
 export class HeddleNetwork implements Balancer {
-  readonly name: 'heddle' | 'heddle policies';
+  readonly name: NetworkName;
   readonly #lab: Lab;
   readonly #folder: string;
   readonly #site: SiteName;
@@ -17,12 +20,7 @@ export class HeddleNetwork implements Balancer {
   #installed: number | undefined;
 
   /** `folder` is for manifests, configurations, logs and sockets. */
-  constructor(
-    lab: Lab,
-    folder: string,
-    site: SiteName,
-    name: 'heddle' | 'heddle policies' = 'heddle',
-  ) {
+  constructor(lab: Lab, folder: string, site: SiteName, name: NetworkName = 'heddle') {
     this.name = name;
     this.#lab = lab;
     this.#folder = folder;
@@ -55,7 +53,8 @@ export class HeddleNetwork implements Balancer {
       const config = `${folder}/config.json`;
       const socket = this.#cniSocket(node);
       const cni = { binDir: `${folder}/bin`, configDir: `${folder}/net.d`, socket };
-      writeFileSync(config, JSON.stringify({ network: true, cni }));
+      const visibility = this.name === 'heddle visibility';
+      writeFileSync(config, JSON.stringify({ network: true, visibility, cni }));
       return new AgentProcess(node, folder, { ...sizeFlags(services, 2), manifests, config });
     });
     // A row for each service, for each other node, and for each policy that concerns the node.
