@@ -2,6 +2,7 @@
 // TypeScript support, which costs the agent some 50 MiB of memory. When it is run, it also builds
 // the published packages, the command and the libraries, as folders of dist/npm.
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { buildPage, contentSecurityPolicy } from '@heddle/web/build';
 import { build, type Plugin } from 'esbuild';
 import { root } from './files.ts';
 import { buildLibraries, finishPackage, manifestOf, published } from './packages/libraries.ts';
@@ -38,6 +39,29 @@ const assets: Plugin = {
   },
 };
 
+/** Puts the built web page in the place of its build, which needs the compiler of Svelte. */
+const page: Plugin = {
+  name: 'page',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/packages\/web\/src\/build\.ts$/ }, async () => {
+      const decoder = new TextDecoder();
+      const files = Object.entries(await buildPage()).map(([name, { type, body, hash }]) => {
+        const text = JSON.stringify(decoder.decode(body));
+        const rest = JSON.stringify({ type, hash });
+        return `${JSON.stringify(name)}: { ...${rest}, body: encoder.encode(${text}) }`;
+      });
+      return {
+        contents: [
+          'const encoder = new TextEncoder();',
+          `export const contentSecurityPolicy = ${JSON.stringify(contentSecurityPolicy)};`,
+          `export const buildPage = async () => ({ ${files.join(', ')} });`,
+        ].join('\n'),
+        loader: 'js',
+      };
+    });
+  },
+};
+
 /**
  * Defers imports of Node.js modules until the importing module is loaded. In one ES module all
  * imports are loaded at the start, and the agent would load modules that only other commands use.
@@ -65,7 +89,7 @@ export async function buildProgram(): Promise<void> {
     target: 'node20',
     external: ['koffi'],
     loader: { '.o': 'binary', '.elf': 'binary' },
-    plugins: [assets, builtins],
+    plugins: [assets, page, builtins],
     // CommonJS packages in the bundle need `require`.
     banner: {
       js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
