@@ -122,7 +122,7 @@ export class ServiceModel {
   readonly #owners = new Map<string, OwnerState>();
   readonly #slices = new Map<string, SliceRecord>();
   readonly #nodes = new Map<string, NodeRecord>();
-  readonly #pods = new Map<string, PodRecord>();
+  readonly #ownPods = new Map<string, PodRecord>();
   readonly #problems = new Map<string, ObjectProblem>();
   /** The same problems by owner (`namespace/name`), then by label. */
   readonly #problemsOf = new Map<string, Map<string, ObjectProblem>>();
@@ -179,7 +179,7 @@ export class ServiceModel {
 
   /** Iterates over the pods of this node that have addresses of their own. */
   *pods(): Generator<PodRecord> {
-    for (const pod of this.#pods.values()) if (pod.nodeName === this.#nodeName) yield pod;
+    yield* this.#ownPods.values();
   }
 
   /** Iterates over all present rows. */
@@ -315,8 +315,8 @@ export class ServiceModel {
 
   #setPod({ namespace, name }: ObjectRef, pod: PodRecord | undefined): void {
     const key = ownText(`${namespace}/${podRowName(name)}`);
-    if (pod) this.#pods.set(key, pod);
-    else this.#pods.delete(key);
+    if (pod?.nodeName === this.#nodeName) this.#ownPods.set(key, pod);
+    else this.#ownPods.delete(key);
     const owner = pod && pod.hostPorts.length > 0 ? pod : undefined;
     if (!owner && !this.#owners.has(key)) return;
     const state = this.#stateOf(key);

@@ -56,7 +56,7 @@ test('all pods and nodes are watched with visibility, and none without', () => {
 });
 
 test('pods have their labels, workload and node, services their ports, nodes their ranges', () => {
-  const { feature, list } = open();
+  const { feature, list } = open(true);
   assert.equal(list().isComplete, false);
   feature.apply(
     [
@@ -97,7 +97,7 @@ test('pods have their labels, workload and node, services their ports, nodes the
 });
 
 test('a reader gets what has changed, and nothing for changes that do not change names', () => {
-  const { feature, changes, list } = open();
+  const { feature, changes, list } = open(true);
   feature.apply([set(pod('a', '10.7.0.2')), set(pod('b', '10.7.0.3'))], true);
   assert.deepEqual(changes(), ['pod a 10.7.0.2', 'pod b 10.7.0.3']);
   feature.apply([set(pod('a', '10.7.0.2'))], true);
@@ -134,4 +134,13 @@ test('a pod whose interface goes first keeps its name while its object has the a
   assert.deepEqual(changes(), []);
   feature.apply([set(labelledPod('a', [], 'n1'))], true);
   assert.deepEqual(changes(), ['-pod a']);
+});
+
+test('without visibility, pods of other nodes have no names', () => {
+  const { feature, changes } = open();
+  feature.apply(
+    [set(labelledPod('near', '10.7.1.2', 'n1')), set(labelledPod('far', '10.7.2.2', 'n2'))],
+    true,
+  );
+  assert.deepEqual(changes(), ['pod near 10.7.1.2']);
 });

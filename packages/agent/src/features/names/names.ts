@@ -91,7 +91,8 @@ class NamesFeature implements Feature {
     } else if (entry.node === this.#host.config.node) {
       this.#own.set(keyOf(entry), entry);
       this.#setOwn(entry);
-    } else {
+    } else if (this.#host.config.visibility) {
+      // Other features may watch pods of other nodes, too, whose names take memory.
       this.#writePod(entry);
     }
   }
