@@ -11,6 +11,13 @@ export class PartProblems {
     this.#sentences.push(`${field} is ${shown}: ${rule}`);
   }
 
+  /** Adds a sentence if a part has more than the API server accepts. Heddle uses all of it: no rule may be lost. */
+  limit(field: string, count: number, most: number, unit: string): void {
+    if (count <= most) return;
+    const rest = 'the API server refuses more, and Heddle uses all';
+    this.#sentences.push(`${field} is ${count} ${unit}: must have at most ${most}; ${rest}`);
+  }
+
   get sentences(): readonly string[] {
     return compactList(this.#sentences);
   }

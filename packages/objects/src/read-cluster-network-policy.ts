@@ -34,6 +34,7 @@ export function readClusterNetworkPolicy({
   const subject = readSubject(spec.subject, problems);
   const read = (direction: 'ingress' | 'egress'): readonly RuleRecord[] => {
     const rules = (spec[direction] ?? []) as readonly Rule[];
+    problems.limit(`spec.${direction}`, rules.length, mostItems, 'rules');
     return compactList(
       rules.map((rule, i) => {
         const record = readRule(spec.tier, direction, rule, i, problems);
@@ -70,6 +71,10 @@ function readSubject(
   return readPods(peer, 'spec.subject', problems, consequence);
 }
 
+/** The limits of the API (policy.networking.k8s.io/v1alpha2): rules, peers, and other items of each list. */
+const mostItems = 25;
+const mostNameCharacters = 100;
+
 const isGiven = (value: unknown) => value !== null && value !== undefined;
 
 /** Returns what the fields `namespaces` or `pods` select, or undefined if a selector can't be used. */
@@ -101,6 +106,7 @@ function readRule(
 ): RuleRecord {
   const at = `spec.${direction}[${i}]`;
   const name = sharedText(rule.name);
+  problems.limit(`${at}.name`, name.length, mostNameCharacters, 'characters');
   const action = ({ Accept: 'allow', Deny: 'deny', Pass: 'pass' } as const)[rule.action];
   if (action === undefined) {
     problems.add(`${at}.action`, rule.action, `must be Accept, Deny or Pass; ${closedRule}`);
@@ -132,6 +138,7 @@ function readPeers(
     problems.add(at, list, `must have a peer; ${closedRule}`);
     return undefined;
   }
+  problems.limit(at, list.length, mostItems, 'peers');
   const read = list.map((peer, i) => readPeer(rule, peer, `${at}[${i}]`, problems));
   if (read.includes(undefined)) return undefined;
   return compactList(read.flatMap((peers) => peers!));
@@ -175,6 +182,7 @@ function readTexts(
     problems.add(at, texts, `must have an item; ${closedRule}`);
     return undefined;
   }
+  problems.limit(at, texts.length, mostItems, 'items');
   const peers: PeerRecord[] = [];
   for (const [i, text] of texts.entries()) {
     const peer = read(text.trim());
@@ -209,6 +217,7 @@ function readPorts(
     problems.add(at, list, `must have an item; ${closedRule}`);
     return 'unusable';
   }
+  problems.limit(at, list.length, mostItems, 'items');
   const ports = list.map((port, i) => readPort(port, `${at}[${i}]`, problems));
   return ports.includes(undefined) ? 'unusable' : compactList(ports.map((port) => port!));
 }

@@ -292,6 +292,69 @@ test('domain names are peers of rules with Accept of the tier Admin only', () =>
   assert.equal(rule('Admin', 'Deny').egress[0]!.peers, undefined);
 });
 
+test('a ClusterNetworkPolicy beyond a limit of the API is used as it is, with a sentence', () => {
+  const some = <Item>(count: number, item: (i: number) => Item) =>
+    Array.from({ length: count }, (_, i) => item(i));
+  const read = (more: object) =>
+    recordOf<ClusterNetworkPolicyRecord>(clusterNetworkPolicy('all', { ...more }));
+  const rule = (more: object) => ({ action: 'Accept', to: [{ namespaces: {} }], ...more });
+  const limits: readonly (readonly [string, (count: number) => object, number])[] = [
+    ['spec.egress is 26 rules', (count) => ({ egress: some(count, () => rule({})) }), 25],
+    [
+      'spec.ingress is 26 rules',
+      (count) => ({
+        ingress: some(count, () => ({ action: 'Deny', from: [{ namespaces: {} }] })),
+      }),
+      25,
+    ],
+    [
+      'spec.egress[0].to is 26 peers',
+      (count) => ({ egress: [rule({ to: some(count, () => ({ namespaces: {} })) })] }),
+      25,
+    ],
+    [
+      'spec.egress[0].to[0].networks is 26 items',
+      (count) => ({
+        egress: [rule({ to: [{ networks: some(count, (i) => `10.${i}.0.0/16`) }] })],
+      }),
+      25,
+    ],
+    [
+      'spec.egress[0].to[0].domainNames is 26 items',
+      (count) => ({
+        egress: [rule({ to: [{ domainNames: some(count, (i) => `host-${i}.example.com`) }] })],
+      }),
+      25,
+    ],
+    [
+      'spec.egress[0].protocols is 26 items',
+      (count) => ({
+        egress: [
+          rule({
+            protocols: some(count, (i) => ({ tcp: { destinationPort: { number: i + 1 } } })),
+          }),
+        ],
+      }),
+      25,
+    ],
+    [
+      'spec.egress[0].name is 101 characters',
+      (count) => ({ egress: [rule({ name: 'x'.repeat(count) })] }),
+      100,
+    ],
+  ];
+  for (const [beginning, make, most] of limits) {
+    assert.deepEqual(read(make(most)).problems, [], beginning);
+    const { problems, ingress, egress } = read(make(most + 1));
+    assert.deepEqual(problems, [
+      `${beginning}: must have at most ${most}; the API server refuses more, and Heddle uses all`,
+    ]);
+    const [first] = [...ingress, ...egress];
+    const sizes = [ingress.length, egress.length, first!.peers?.length, first!.ports?.length];
+    assert.ok(beginning.includes('.name') || sizes.includes(most + 1), `${beginning}: ${sizes}`);
+  }
+});
+
 test('a ClusterNetworkPolicy with an unusable subject keeps its denials, for all pods', () => {
   const record = cluster({
     subject: { serviceAccounts: {} },

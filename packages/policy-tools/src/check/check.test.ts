@@ -136,6 +136,12 @@ test('unknown fields and parts that cannot be used are errors', () => {
   );
   assert.equal(codes(domains)[0], 'error unusable spec.egress[0].to[0].domainNames');
   assert.match(messageOf(domains), /must be in a rule with Accept of the tier Admin/);
+  const deny = { action: 'Deny', to: [{ namespaces: selector('team=lab') }] };
+  const long = check(
+    clusterNetworkPolicy('long', { egress: Array.from({ length: 26 }, () => deny) }),
+  );
+  assert.equal(codes(long)[0], 'error unusable spec.egress');
+  assert.match(messageOf(long), /^spec\.egress is 26 rules: must have at most 25/);
 });
 
 test('pods that a policy cuts off from DNS are a warning', () => {
