@@ -27,13 +27,16 @@ INLINE void ct_begin_facts(__u32 index)
 GLOBAL int ct_add_packets(__u32 reference, __u32 packets, __u32 bytes, int is_reusable)
 {
 	struct ct_facts *facts = ct_facts_at(reference / 2);
-	__u32 tick = FRONTEND_CHECKED | now_ticks();
+	__u32 tick;
 
 	if (!facts)
 		return 0;
 	__sync_fetch_and_add(&facts->packets[reference & 1], packets);
 	__sync_fetch_and_add(&facts->bytes[reference & 1], bytes);
-	if (facts->checked && !(is_reusable && !(reference & 1) && facts->checked != tick))
+	if (facts->checked && (!is_reusable || reference & 1))
+		return 0;
+	tick = FRONTEND_CHECKED | now_ticks();
+	if (facts->checked == tick)
 		return 0;
 	facts->checked = tick;
 	return 1;
