@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { findFault } from '@heddle/agent/settings';
 import { version } from '@heddle/assets';
-import { parse } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { deploymentObjects } from './objects.ts';
 import { readSettings, type Values } from './settings.ts';
 import { goJson, writeYaml } from './yaml.ts';
@@ -41,14 +41,21 @@ function render(template: string, root: object): string {
 
 function rendered({ namespace, ...values }: Values): unknown[] {
   const root = { Values: values, Release: { Namespace: namespace } };
-  return readdirSync(`${folder}/templates`).map((name) =>
-    parse(render(file(`templates/${name}`), root)),
+  return readdirSync(`${folder}/templates`).flatMap((name) =>
+    parseAllDocuments(render(file(`templates/${name}`), root))
+      .map((document) => document.toJS())
+      .filter((object) => object !== null),
   );
 }
 
-/** Returns objects by kind, because Helm orders them in its own way. */
-const byKind = (objects: readonly unknown[]) =>
-  new Map(objects.map((object) => [(object as { kind: string }).kind, object]));
+/** Returns objects by kind and name, because Helm orders them in its own way. */
+const byName = (objects: readonly unknown[]) =>
+  new Map(
+    (objects as { kind: string; metadata: { name: string } }[]).map((object) => [
+      `${object.kind} ${object.metadata.name}`,
+      object,
+    ]),
+  );
 
 describe('the chart renders the objects that `heddle manifests` prints', () => {
   for (const assignments of [
@@ -68,12 +75,13 @@ describe('the chart renders the objects that `heddle manifests` prints', () => {
     ['visibility=true'],
     ['visibility=true', 'observerTLSSecret=hubble-server-certs', 'observerResources={}'],
     ['observerTLSSecret=hubble-server-certs'],
+    ['visibility=true', 'observerTLSSecret=a', 'relayTLSSecret=b', 'relayResources={}'],
   ]) {
     test(assignments.join(' ') || 'with the defaults', () => {
       const wanted = readSettings(assignments, version());
       const printed = deploymentObjects(wanted).map((object) => parse(writeYaml(object)));
-      assert.equal(printed.length, 5);
-      assert.deepEqual(byKind(rendered(wanted)), byKind(printed));
+      assert.equal(printed.length, wanted.relayTLSSecret === '' ? 5 : 9);
+      assert.deepEqual(byName(rendered(wanted)), byName(printed));
     });
   }
 });

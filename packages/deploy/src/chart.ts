@@ -1,5 +1,6 @@
 import { isGroup, type SettingTable, sentencesOf } from '@heddle/agent/settings';
 import { deploymentObjects } from './objects.ts';
+import { relayObjects } from './relay-objects.ts';
 import { allSettings, schemaOf, type Values } from './settings.ts';
 import { ChartValue, writeYaml, type Yaml } from './yaml.ts';
 
@@ -22,6 +23,11 @@ export function chartFiles(version: string, table?: SettingTable): ReadonlyMap<s
   for (const object of deploymentObjects(placesOf(shown), table)) {
     files.set(`templates/${object.kind.toLowerCase()}.yaml`, notice + writeYaml(object));
   }
+  const relay = relayObjects(placesOf(shown)).map(writeYaml).join('---\n');
+  files.set(
+    'templates/relay.yaml',
+    `${notice}{{- if .Values.relayTLSSecret }}\n${relay}{{- end }}\n`,
+  );
   return files;
 }
 

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { readConfig } from '@heddle/agent/config';
 import { deploymentObjects, type KubernetesObject } from './objects.ts';
 import { readSettings } from './settings.ts';
+import type { Yaml } from './yaml.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, walked by name
 const byKind = (objects: readonly KubernetesObject[]): Record<string, any> =>
@@ -104,6 +105,48 @@ describe('with visibility', () => {
     assert.deepEqual(ports.at(-1), { name: 'flows', containerPort: 4244, hostPort: 4244 });
     assert.deepEqual(volumes.at(-1), { name: 'observer-tls', secret: { secretName: 'certs' } });
     assert.deepEqual(volumeMounts.at(-1).mountPath, '/run/observer-tls');
+  });
+});
+
+describe('with a relay', () => {
+  const settings = ['visibility=true', 'observerTLSSecret=a', 'relayTLSSecret=b'];
+  const objects = deploymentObjects(readSettings(settings, '1.2.3'));
+  const { Deployment } = byKind(objects);
+  const { spec } = Deployment.spec.template;
+
+  test('it has no rights, neither in the cluster nor on the node', () => {
+    assert.equal(spec.automountServiceAccountToken, false);
+    assert.equal(spec.securityContext.runAsNonRoot, true);
+    assert.deepEqual(spec.containers[0].securityContext.capabilities, { drop: ['ALL'] });
+    assert.equal(spec.hostNetwork, undefined);
+  });
+
+  test('tools find it by its Services, and it finds the observers by theirs', () => {
+    const services = objects.filter(({ kind }) => kind === 'Service') as readonly Yaml[];
+    const shown = (
+      services as {
+        metadata: { name: string };
+        spec: { ports: { port: number; targetPort: number }[] };
+      }[]
+    ).map((service) => [
+      service.metadata.name,
+      service.spec.ports.map(({ port, targetPort }) => `${port} ${targetPort}`),
+    ]);
+    assert.deepEqual(shown, [
+      ['hubble-peer', ['443 4244']],
+      ['hubble-relay', ['80 4245', '443 4245']],
+      ['heddle-ui', ['80 8080']],
+    ]);
+  });
+
+  test('the page is on the loopback address, and flows are served to clients with a certificate', () => {
+    const { args } = spec.containers[0];
+    assert.equal(args[args.indexOf('--ui-listen') + 1], '127.0.0.1:8080');
+    assert.equal(args[args.indexOf('--tls-client-ca') + 1], '/run/relay-tls/ca.crt');
+  });
+
+  test('without its Secret there is none', () => {
+    assert.equal(made('visibility=true').Deployment, undefined);
   });
 });
 

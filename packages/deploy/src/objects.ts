@@ -1,17 +1,10 @@
 import { isGroup, type SettingTable } from '@heddle/agent/settings';
+import { type KubernetesObject, labels, name, observerPorts } from './kubernetes-object.ts';
+import { relayObjects } from './relay-objects.ts';
 import { agentSettings, type Values } from './settings.ts';
 import { ChartValue, decided, inline, OnlyIf, type Yaml } from './yaml.ts';
 
-/** A Kubernetes object. */
-export interface KubernetesObject {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly metadata: { readonly name: string; readonly [field: string]: Yaml };
-  readonly [field: string]: Yaml;
-}
-
-const name = 'heddle';
-const labels = { 'app.kubernetes.io/name': name };
+export type { KubernetesObject } from './kubernetes-object.ts';
 
 /** The mount paths in the pod. */
 const inPod = {
@@ -35,7 +28,11 @@ export function deploymentObjects(
   given: Values,
   table?: SettingTable,
 ): readonly KubernetesObject[] {
-  return objectsWithConditions(given, table).map(decided);
+  const own = objectsWithConditions(given, table).map(decided);
+  const secret = given.relayTLSSecret;
+  // In the chart, the relay has a template of its own, whose condition Helm decides.
+  const hasRelay = typeof secret === 'string' && secret !== '';
+  return hasRelay ? [...own, ...relayObjects(given)] : own;
 }
 
 function objectsWithConditions(given: Values, table?: SettingTable): readonly KubernetesObject[] {
@@ -209,9 +206,6 @@ function podSpec(given: Values): Yaml {
     ],
   };
 }
-
-/** The ports of observers: Hubble's. */
-const observerPorts = { api: 4244, metrics: 9965 };
 
 /** Metrics whose number of series does not depend on the number of pods. */
 const observerMetrics = [

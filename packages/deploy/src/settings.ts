@@ -103,6 +103,28 @@ export const deploymentSettings = {
       description: 'write the name of a Secret: lower-case letters, digits, - and .',
     },
   },
+  relayTLSSecret: {
+    about:
+      'Secret with tls.crt, tls.key and ca.crt, with which a relay asks the observers and is served',
+    more: 'With it, `heddle relay` runs as the Deployment heddle-relay; it needs `visibility` and `observerTLSSecret`. The Service hubble-relay is for clients that have a certificate of ca.crt, and heddle-ui is the page, for those who may forward a port.',
+    fallbackText: 'none',
+    fallback: '',
+    schema: {
+      type: 'string',
+      pattern: '^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$',
+      description: 'write the name of a Secret: lower-case letters, digits, - and .',
+    },
+  },
+  relayResources: {
+    about: 'resource requests and limits of the relay',
+    fallback: { requests: { cpu: '50m', memory: '192Mi' } },
+    schema: {
+      type: 'object',
+      properties: { requests: quantities, limits: quantities },
+      additionalProperties: false,
+      description: 'write JSON, e.g. {"requests":{"cpu":"50m","memory":"192Mi"}}',
+    },
+  },
   updateStrategy: {
     about: 'how a new version reaches the nodes',
     more: 'Traffic continues meanwhile; changes to services wait for the new agent.',

@@ -21,6 +21,7 @@ export interface RelayOptions extends TlsOptions {
   readonly peerTlsCa?: string;
   readonly peerTlsCert?: string;
   readonly peerTlsKey?: string;
+  readonly peerTlsName?: string;
   readonly uiListen: string;
   readonly ui: boolean;
   readonly uiTokenFile?: string;
@@ -88,7 +89,7 @@ async function start(settings: Parameters<typeof RunningRelay.start>[0]): Promis
   }
 }
 
-function observersOf({ peer, node = [], peerTlsCa }: RelayOptions): {
+function observersOf({ peer, node = [], peerTlsCa, peerTlsName }: RelayOptions): {
   readonly nodes: PeerNode[];
   readonly peer: Target | undefined;
 } {
@@ -102,7 +103,9 @@ function observersOf({ peer, node = [], peerTlsCa }: RelayOptions): {
   const text = peer ?? (nodes.length === 0 ? defaultPeer : undefined);
   if (text === undefined) return { nodes, peer: undefined };
   const place = placeOf('--peer', text);
-  return { nodes, peer: { place, tlsServerName: serverName(place, peerTlsCa) } };
+  const ownName = serverName(place, peerTlsCa);
+  const tlsName = ownName === undefined ? undefined : (peerTlsName ?? ownName);
+  return { nodes, peer: { place, tlsServerName: tlsName } };
 }
 
 /** An address that a user gives has TLS if there is an authority, and the certificate has the host's name. */

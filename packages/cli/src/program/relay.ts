@@ -23,6 +23,10 @@ export function addRelay(program: Command): void {
       .option('--peer-tls-ca <file>', "authorities of the observers' certificates, in PEM")
       .option('--peer-tls-cert <file>', 'certificate that the observers ask for, in PEM')
       .option('--peer-tls-key <file>', 'key of that certificate, in PEM')
+      .option(
+        '--peer-tls-name <name>',
+        "name in the certificate of --peer, if it is not the host's",
+      )
       .option('--ui-listen <address>', 'HOST:PORT or :PORT of the web page', '127.0.0.1:8080')
       .option('--no-ui', 'serve no web page')
       .option('--ui-token-file <file>', 'file with the token that readers of the page need')
