@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DropKind } from '../../contract.ts';
 import { csvOfKinds } from './export.ts';
-import { detailOf, groupKinds, hourBars, readGrouping, serverOf } from './grouping.ts';
+import { beganText, detailOf, groupKinds, hourBars, readGrouping, serverOf } from './grouping.ts';
 
 const kind = (id: string, more: Partial<DropKind> = {}): DropKind => ({
   ...{ id, reason: 133, name: 'POLICY_DENIED', verdict: 'dropped', direction: 'ingress' },
@@ -69,4 +69,21 @@ test('kinds are exported with safe cells', () => {
   ]).split('\r\n');
   assert.match(lines[1]!, /,'=cmd\(\),payments\/ledger,TCP,8443,/);
   assert.equal(lines[0]!.split(',').length, lines[1]!.split(',').length);
+});
+
+test('the beginning has the event before it, and its date if that is not today', () => {
+  const since = new Date(2026, 10, 30, 13, 2, 11).getTime();
+  const event = {
+    ...{ id: 'e', at: since - 6000, lane: 'rollout' as const, subject: 'shop/checkout' },
+    text: 'Rollout of shop/checkout, revision 41',
+  };
+  const rest = { tests: [], others: 0, facts: {}, trace: '' };
+  const told = { ...kind('a', { since }), ...rest, change: { event, seconds: 6 } };
+  const hour = 3600_000;
+  assert.equal(
+    beganText(told, since + hour),
+    '13:02:11, 6 s after: Rollout of shop/checkout, revision 41',
+  );
+  const alone = { ...kind('a', { since }), ...rest };
+  assert.equal(beganText(alone, since + 24 * hour), '30 Nov, 13:02:11; no event near it');
 });

@@ -1,5 +1,11 @@
-import type { DropKind } from '../../contract.ts';
-import { formatParty, formatPort, formatSpan, formatTime } from '../../parts/format.ts';
+import type { DropKind, Explanation } from '../../contract.ts';
+import {
+  formatParty,
+  formatPort,
+  formatSeconds,
+  formatSpan,
+  formatTime,
+} from '../../parts/format.ts';
 import { dropGroups, groupOf, policyName, ruleWords } from './sentences.ts';
 
 export const groupings = ['reason', 'policy', 'victim'] as const;
@@ -67,6 +73,15 @@ export function detailOf(kind: DropKind, now: number): string {
         ? `last ${formatSpan(now - kind.last)} ago`
         : `last ${formatTime(kind.last, now)}`;
   return `${cause} · ${time}`;
+}
+
+/** Returns when the present run of a kind began, and the event before it, which need not be its cause. */
+export function beganText({ since, change }: Explanation, now: number): string {
+  const day = /^.*, /.exec(formatTime(since, now))?.[0] ?? '';
+  const event = change
+    ? `, ${formatSpan(change.seconds * 1000)} after: ${change.event.text}`
+    : '; no event near it';
+  return `${day}${formatSeconds(since)}${event}`;
 }
 
 /** Returns the server of a kind with its port. */

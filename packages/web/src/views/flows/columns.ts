@@ -26,7 +26,7 @@ export const columns: readonly Column[] = [
     id: 'port',
     title: 'Port',
     track: '84px',
-    text: ({ protocol, to, from, isReply }) => formatPort(protocol, isReply ? from.port : to.port),
+    text: ({ protocol, to }) => formatPort(protocol, to.port),
   },
   { id: 'summary', title: 'Summary', track: 'minmax(0, 1fr)', text: ({ summary }) => summary },
   {

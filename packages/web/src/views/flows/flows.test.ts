@@ -109,7 +109,7 @@ test('each word that a column gives is a word of the filter', () => {
     [],
   );
   assert.equal(wordOfColumn(row, 'time'), undefined);
-  assert.equal(wordOfColumn({ ...row, isReply: true }, 'port'), 'port:41822');
+  assert.equal(wordOfColumn({ ...row, isReply: true }, 'port'), 'port:8443');
 });
 
 test('a row is exported as Hubble prints it', () => {
@@ -125,6 +125,15 @@ test('a row is exported as Hubble prints it', () => {
   assert.equal(flow.verdict, 'DROPPED');
   assert.equal(flow.drop_reason_desc, 'POLICY_DENIED');
   assert.equal(flow.traffic_direction, 'INGRESS');
+});
+
+test('an answer is exported with the server as its source', () => {
+  const { flow } = JSON.parse(hubbleJson({ ...row, isReply: true }));
+  assert.equal(flow.IP.source, '10.1.7.91');
+  assert.equal(flow.l4.TCP.source_port, 8443);
+  assert.equal(flow.source.pod_name, 'ledger-m4vhd');
+  assert.deepEqual(flow.source_service, { name: 'ledger', namespace: 'payments' });
+  assert.equal(flow.destination_service, undefined);
 });
 
 test('a cell that a spreadsheet takes for a formula begins with an apostrophe', () => {

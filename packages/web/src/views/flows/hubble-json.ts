@@ -13,6 +13,9 @@ const flagNames = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR'];
 
 /** Returns a row as `hubble observe -o json` prints a flow: one GetFlowsResponse on one line. */
 export function hubbleJson(row: FlowRow): string {
+  // A row leads from the client to the server, Hubble's flow from the sender of the packet.
+  const [source, destination] = row.isReply ? [row.to, row.from] : [row.from, row.to];
+  const service = row.isReply ? 'source_service' : 'destination_service';
   const time = new Date(row.time).toISOString();
   const flow = {
     time,
@@ -20,16 +23,16 @@ export function hubbleJson(row: FlowRow): string {
     verdict: verdicts[row.verdict],
     ...(row.reason > 0 ? { drop_reason: row.reason } : {}),
     IP: {
-      source: row.from.address,
-      destination: row.to.address,
-      ipVersion: row.from.address.includes(':') ? 'IPv6' : 'IPv4',
+      source: source.address,
+      destination: destination.address,
+      ipVersion: source.address.includes(':') ? 'IPv6' : 'IPv4',
     },
-    l4: layer4Of(row),
-    source: endpoint(row.from),
-    destination: endpoint(row.to),
+    l4: layer4Of(row, source.port, destination.port),
+    source: endpoint(source),
+    destination: endpoint(destination),
     Type: 'L3_L4',
     node_name: row.node,
-    ...(row.service ? { destination_service: serviceOf(row.service) } : {}),
+    ...(row.service ? { [service]: serviceOf(row.service) } : {}),
     ...(row.direction ? { traffic_direction: row.direction.toUpperCase() } : {}),
     ...(row.reason > 0
       ? { drop_reason_desc: reasonNames[row.reason] ?? 'DROP_REASON_UNKNOWN' }
@@ -40,11 +43,11 @@ export function hubbleJson(row: FlowRow): string {
   return JSON.stringify({ flow, node_name: row.node, time });
 }
 
-function layer4Of({ protocol, from, to, flags }: FlowRow) {
+function layer4Of({ protocol, flags }: FlowRow, source: number, destination: number) {
   const name = layer4[protocol];
   if (!name) return {};
   if (name.startsWith('ICMP')) return { [name]: {} };
-  const ports = { source_port: from.port, destination_port: to.port };
+  const ports = { source_port: source, destination_port: destination };
   const set = flagNames.filter((_, bit) => flags & (1 << bit)).map((flag) => [flag, true]);
   return { [name]: name === 'TCP' ? { ...ports, flags: Object.fromEntries(set) } : ports };
 }

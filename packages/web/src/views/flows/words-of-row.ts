@@ -7,7 +7,7 @@ import { ruleOf } from './rows.ts';
  * minus makes it exclude.
  */
 export function wordOfColumn(row: FlowRow, column: string): string | undefined {
-  const port = row.isReply ? row.from.port : row.to.port;
+  const { port } = row.to;
   const rule = ruleOf(row.rule);
   switch (column) {
     case 'verdict':
