@@ -51,7 +51,8 @@ function linkMarkup(look: DrawnLook, tokens: Tokens): string {
   return `<g opacity="${opacityOf(look, tokens)}"><path d="${look.path}" fill="none" stroke="${colour}" stroke-width="${look.width.toFixed(1)}"${dash}/>${head}</g>`;
 }
 
-function cardsMarkup({ structure, placement, ratesOf }: Parts, colour: (name: string) => string) {
+function cardsMarkup(model: Parts, colour: (name: string) => string) {
+  const { structure, placement } = model;
   const text = (x: number, y: number, fill: string, content: string, more = '') =>
     `<text x="${x}" y="${y}" fill="${colour(fill)}"${more}>${escapeXml(content)}</text>`;
   return structure.groups
@@ -63,7 +64,10 @@ function cardsMarkup({ structure, placement, ratesOf }: Parts, colour: (name: st
         ? `fill="none" stroke="${colour('line-2')}" stroke-dasharray="4 3"`
         : `fill="${colour('surface')}" stroke="${colour('line')}"`;
       const rows = isOpen ? group.members : [];
-      const drops = group.members.reduce((sum, { id }) => sum + trouble(ratesOf(id)).dropped, 0);
+      const drops = group.members.reduce(
+        (sum, { id }) => sum + trouble(model.ratesOf(id)).dropped,
+        0,
+      );
       const right = ' text-anchor="end"';
       const end = x + width - (group.isOutside ? 8 : 26);
       return [
@@ -75,7 +79,7 @@ function cardsMarkup({ structure, placement, ratesOf }: Parts, colour: (name: st
         ...rows.flatMap(({ id, name }) => {
           const middle = placement.rows.get(id);
           if (middle === undefined) return [];
-          const rates = ratesOf(id);
+          const rates = model.ratesOf(id);
           const { dropped, refused } = trouble(rates);
           const mark =
             dropped > 0

@@ -11,7 +11,7 @@ export function memberName({ group, name }: Pick<Member, 'group' | 'name'>): str
   return group.startsWith('outside: ') ? name : `${group}/${name}`;
 }
 
-/** Returns the sentence that reads a row of the map aloud. */
+/** Returns what is read aloud after the name of a row of the map. */
 export function memberSentence(
   member: Member,
   rates: MemberRates,
@@ -19,7 +19,7 @@ export function memberSentence(
   called: number,
 ): string {
   const parts = [
-    member.name,
+    '',
     member.kind === 'Outside' ? 'outside the cluster' : member.kind,
     ...(member.pods > 0 ? [formatNumber(member.pods, 'pod')] : []),
     `${formatRate(rates.in.forwarded)} connections a second in`,
