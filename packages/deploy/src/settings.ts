@@ -74,12 +74,12 @@ export const deploymentSettings = {
   },
   resources: {
     about: 'resource requests and limits of the agent',
-    fallback: { requests: { cpu: '20m', memory: '128Mi' } },
+    fallback: { requests: { cpu: '100m', memory: '128Mi' } },
     schema: {
       type: 'object',
       properties: { requests: quantities, limits: quantities },
       additionalProperties: false,
-      description: 'write JSON, e.g. {"requests":{"cpu":"20m","memory":"128Mi"}}',
+      description: 'write JSON, e.g. {"requests":{"cpu":"100m","memory":"128Mi"}}',
     },
   },
   observerResources: {
