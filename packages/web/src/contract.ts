@@ -227,7 +227,13 @@ export interface Explanation extends DropKind {
   };
   /** Rules that come as near. */
   readonly others: number;
-  /** Facts for the sentence of reasons that are not policies, e.g. the ranges, the ports or the limit. */
+  /**
+   * Facts for the sentence of a reason. The page uses these, and does without those that are missing: `selector`
+   * (labels), `pods` (their number) of a service without endpoints; `ranges` and `client` of source ranges;
+   * `ports` of a service; `endpointNodes` and `policy` of local traffic policies; `used`, `size` and `setting`
+   * of tables; `address` of SNAT; `timeout` in seconds; `mtu`; `limit` per second; `ruleName` and `tier` of a
+   * rule that denies.
+   */
   readonly facts: Readonly<Record<string, string | number | readonly string[]>>;
   readonly change?: { readonly event: ClusterEvent; readonly seconds: number };
   readonly wouldAllow?: {
