@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { responseJson } from '@heddle/hubble';
 import { responseOf } from '../traffic/flow-message.ts';
@@ -42,11 +41,23 @@ export async function sendExport(
     text += `${line}\n`;
     if (++count % batch !== 0) continue;
     if (response.destroyed) return;
-    if (!response.write(text))
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    if (!response.write(text)) await taken(response);
     text = '';
   }
   response.end(text);
+}
+
+/** Resolves when the client has taken what was written, or is gone. */
+function taken(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.once('drain', done);
+    response.once('close', done);
+  });
 }
 
 function linesOf(view: View, what: string, isCsv: boolean): Iterable<string> | undefined {

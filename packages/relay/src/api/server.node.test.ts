@@ -259,6 +259,52 @@ test('with a token file only requests with the token are answered', async (t) =>
   assert.equal((await fetch(`${relay.url}api/hello?token=${'a'.repeat(32)}`)).status, 401);
 });
 
+test('a namespace that a reader may not see is in no answer and in no stream', async (t) => {
+  const hidden = 'payments';
+  const canSee = (namespace: string) => namespace !== hidden;
+  const access = { isProtected: true, admit: async () => ({ canSee, namespaces: ['shop'] }) };
+  const relay = await start(t, { ...quiet, access });
+  const isHidden = ({ namespace }: { readonly namespace: string }) => namespace === hidden;
+  const row = [...relay.traffic.links.rows].find((each) => isHidden(each.to) && each.reason > 0)!;
+  const paths = [
+    ...['hello', 'map', 'map?level=ns', `map?${f('dir:egress')}`, 'timeline', 'drops', 'events'],
+    ...[
+      'flows',
+      `flows?${f('to:ledger')}`,
+      'find?q=a',
+      'find?q=e',
+      'values?key=ns',
+      'values?key=to',
+    ],
+    ...[
+      'values?key=policy',
+      'values?key=label',
+      'nodes',
+      'why-empty?f=port:9999',
+      'why-empty?f=ns:pay',
+    ],
+    ...[
+      'workload/shop/checkout',
+      'export?view=flows',
+      'export?view=map&format=csv',
+      'export?view=drops',
+    ],
+  ];
+  for (const path of paths) {
+    const text = await (await fetch(`${relay.url}api/${path}`)).text();
+    assert.doesNotMatch(text.replaceAll('ns:pay', ''), /payments|ledger/, path);
+  }
+  for (const path of ['workload/payments/ledger', 'service/payments/ledger', `drops/${row.id}`]) {
+    await ask(relay, path, 404);
+  }
+  const stop = new AbortController();
+  const stream = `${relay.url}api/stream?view=map`;
+  for await (const event of events(stream, stop.signal)) {
+    assert.doesNotMatch(JSON.stringify(event), /payments|ledger/);
+    if (event.name === 'map') break;
+  }
+});
+
 type Event = {
   readonly [Name in keyof StreamEvents]: { name: Name; data: StreamEvents[Name] };
 }[keyof StreamEvents];
