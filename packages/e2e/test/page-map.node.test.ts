@@ -185,3 +185,12 @@ test('the map is saved as a picture that a browser can draw', { skip }, async ()
   }
   assert.deepEqual(lab.faults, []);
 });
+
+test('a map without a link says which word of the filter empties it', { skip }, async () => {
+  await using lab = await PageLab.open(browser, { hash: '#/map?f=ns:shop+port:9999' });
+  const { page } = lab;
+  await page.getByRole('button', { name: 'Remove port:9999' }).first().click();
+  await page.locator(row('shop/cart')).waitFor();
+  assert.ok(!lab.hash.includes('9999'));
+  assert.deepEqual(lab.faults, []);
+});
