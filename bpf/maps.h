@@ -429,6 +429,11 @@ struct {
 	MAP_TYPE(value, __u64);
 } dns_events SEC(".maps");
 
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
+	MAP_UINT(max_entries, 256 * 1024);
+} dns_answers SEC(".maps");
+
 /* Few large datagrams are in flight at a time; senders repeat those whose entry was evicted. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);

@@ -104,6 +104,12 @@ struct snat_address {
 	__u8 address[16];
 };
 
+/* The readers that exist. */
+enum ct_watched {
+	WATCHED_DROPS = 1, /* of drop_events */
+	WATCHED_DNS = 2,   /* of dns_answers */
+};
+
 /* Map `nat_table`: one value, the state of the whole table. */
 struct ct_table {
 	__u64 free; /* the first free entry in the lower half; the upper half counts the changes */
@@ -113,7 +119,7 @@ struct ct_table {
 	__u32 gc_position; /* the entry that the garbage collection examined last */
 	__u32 source_ipv4; /* index in nat_sources of the default SNAT address */
 	__u32 source_ipv6;
-	__u32 watched;	  /* 1: a reader of drop_events exists */
+	enum ct_watched watched; /* bits */
 	__u16 nf_tracked; /* 1: netfilter tracks connections here, and so must see both directions */
 	__u8 tunnel_ipv4; /* index in nat_sources of the local address of tunnels; 0: none */
 	__u8 tunnel_ipv6;

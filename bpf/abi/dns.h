@@ -64,6 +64,22 @@ enum dns_event {
 	DNS_GRANTED = 0,   /* An address was remembered, or for longer. */
 	DNS_MALFORMED = 1, /* An answer for a name of a rule could not be read to its end. */
 	DNS_REPLACED = 2,  /* An address has more names than places; the oldest was replaced. */
+	DNS_UNCOPIED = 3,  /* An answer was not copied, because there were too many. */
 };
 
 #define DNS_EVENTS 4
+
+/*
+ * Map `dns_answers`: answers that name servers have sent to pods of this node, written with the
+ * setting `visibility` while a reader exists. Nothing has checked the message.
+ */
+#define DNS_COPY_BYTES 512
+
+struct dns_copy {
+	__u8 server[16];
+	__u8 client[16];
+	__be16 client_port;
+	__u16 length; /* of the whole message */
+	__u32 reserved;
+	__u8 message[DNS_COPY_BYTES]; /* its first bytes */
+};

@@ -2,6 +2,7 @@
 /* These functions write facts about connections for those who observe them. */
 #pragma once
 
+#include "dns/copy.h"
 #include "entry.h"
 
 INLINE struct ct_facts *ct_facts_at(__u32 index)
@@ -51,11 +52,12 @@ INLINE int ct_count(context *ctx, const struct packet *packet, __u32 reference)
 {
 	__u32 segments = segment_count(ctx);
 
-	return config.visibility ?
-		       ct_add_packets(reference, segments,
-				      frame_length(ctx) +
-					      (segments - 1) * (packet->transport +
-								packet->transport_length),
-				      packet->tuple.protocol == IPPROTO_UDP) :
-		       0;
+	if (!config.visibility)
+		return 0;
+	if (HOOK_JUDGES)
+		dns_copy(ctx, packet, reference);
+	return ct_add_packets(
+		reference, segments,
+		frame_length(ctx) + (segments - 1) * (packet->transport + packet->transport_length),
+		packet->tuple.protocol == IPPROTO_UDP);
 }

@@ -24,7 +24,7 @@ GLOBAL int drop(context *ctx, const struct packet *packet, __u32 verdict)
 	if (count)
 		(*count)++;
 	/* A drop without its packet is counted only. */
-	if (packet && table && table->watched) {
+	if (packet && table && table->watched & WATCHED_DROPS) {
 		struct drop_event event = {
 			.tuple = packet->tuple,
 			.reason = verdict & DENIED_REASON_MASK,

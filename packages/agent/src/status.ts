@@ -95,6 +95,11 @@ export interface VerdictRule {
   readonly action: RuleAction;
 }
 
+/** Notices that a method for followers does not return, because there were too many in a second. */
+export interface FeedLoss {
+  readonly lost: number;
+}
+
 /** A dropped packet, as `drops.follow` returns it. */
 export interface DropEntry extends DropNotice {
   /** The pod (`namespace/name`) at the interface; absent at other interfaces, and if it is unknown. */

@@ -146,6 +146,10 @@ export class MemoryDatapath implements NodeDatapath, FeaturesDatapath {
     for (const rowKey of this.programmed.keys()) yield { rowKey, reason: 'no endpoints', count: 4 };
   }
 
+  readonly dnsAnswers: FeaturesDatapath['dnsAnswers'] = {
+    watch: () => ({ [Symbol.dispose]: () => {} }),
+  };
+
   readonly nat: (NodeDatapath & FeaturesDatapath)['nat'] = {
     setTunnelEnds() {},
     setTracked: (tracked) => {

@@ -104,7 +104,7 @@ export class ControlClient implements ControlSource {
   /** Calls `onEvent` for each event, recent ones first, until the connection ends. Rejects with Failure. */
   async follow<Event>(
     onEvent: (event: Event) => void,
-    method: 'events.follow' | 'drops.follow' | 'policy.verdicts' = 'events.follow',
+    method: 'events.follow' | 'drops.follow' | 'policy.verdicts' | 'dns.follow' = 'events.follow',
   ): Promise<never> {
     this.#onEvent = onEvent as (event: unknown) => void;
     const ended = new Promise<never>((_, reject) => {

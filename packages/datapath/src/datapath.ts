@@ -12,8 +12,9 @@ import { loadPrograms, type PerObject, Programs } from './core/programs.ts';
 import { type DatapathOptions, hasPolicy } from './datapath-options.ts';
 import { DevicePrograms } from './devices/device-programs.ts';
 import type { NodeDevice } from './devices/node-devices.ts';
+import { DnsAnswers } from './events/dns-answers.ts';
 import { Drops } from './events/drops.ts';
-import { heddleAbi } from './generated/abi.ts';
+import { ctWatched, heddleAbi } from './generated/abi.ts';
 import { needsEnteredFlows, renewUnfitFlowMaps } from './nat/flow-migration.ts';
 import { FlowTable } from './nat/flow-table.ts';
 import { NodeRoutes } from './node-routes/node-routes.ts';
@@ -60,6 +61,7 @@ export class Datapath implements Disposable {
   /** The verdicts of network policies; undefined where the options have none. */
   readonly verdicts: Verdicts | undefined;
   readonly drops: Drops;
+  readonly dnsAnswers: DnsAnswers;
   readonly integrity: Integrity;
   /** The loaded programs; public for test runs. */
   readonly programs: Programs;
@@ -177,7 +179,13 @@ export class Datapath implements Disposable {
         counters: maps.get('drops'),
         refusals: maps.get('refusals'),
         events: maps.get('drop_events'),
-        setWatched: (watched) => this.nat.setWatched(watched),
+        setWatched: (watched) => this.nat.setWatched(ctWatched.drops, watched),
+      }),
+    );
+    this.dnsAnswers = opened.use(
+      new DnsAnswers({
+        ...{ bpf, ring: maps.get('dns_answers') },
+        setWatched: (watched) => this.nat.setWatched(ctWatched.dns, watched),
       }),
     );
     this.integrity = new Integrity({

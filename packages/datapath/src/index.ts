@@ -20,6 +20,7 @@ export type {
 export { externalInterfaces } from './devices/maps.ts';
 export { filterPlace, type NodeDevice } from './devices/node-devices.ts';
 export { type XdpMode, type XdpState, xdpModes } from './devices/xdp-devices.ts';
+export type { DnsAnswer } from './events/dns-answers.ts';
 export type { DropNotice } from './events/drops.ts';
 export { backendCodec, decodeCtBucket, decodeCtTable } from './generated/abi.ts';
 export { describeAccess, isMapName, type MapName, mapCatalog } from './map-catalog.ts';

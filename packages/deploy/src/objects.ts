@@ -212,7 +212,7 @@ const observerMetrics = [
   ...['flow', 'drop', 'policy'].map(
     (metric) => `${metric}:labelsContext=source_namespace,destination_namespace`,
   ),
-  ...['tcp', 'icmp', 'port-distribution', 'flows-to-world'],
+  ...['tcp', 'icmp', 'port-distribution', 'flows-to-world', 'dns'],
 ];
 
 /** Returns the container of `heddle observer`. Services work without it. */

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { deploymentObjects, readSettings } from '@heddle/deploy';
 import { eventType, FlowMetrics, ipProtocol } from '@heddle/hubble';
 import { LostEventSource, TrafficDirection, Verdict } from '@heddle/hubble/messages';
-import { flowRecord, shop } from '@heddle/hubble/testing/flows';
+import { dnsAnswer, flowRecord, shop } from '@heddle/hubble/testing/flows';
 
 interface Container {
   readonly name: string;
@@ -27,6 +27,7 @@ function servedLabels(): Map<string, ReadonlySet<string>> {
     flowRecord({ eventType: eventType.policyVerdict, direction: TrafficDirection.EGRESS }),
   );
   metrics.add(flowRecord({ protocol: ipProtocol.icmp, destinationParty: shop }));
+  metrics.add(flowRecord({ dns: dnsAnswer, eventType: eventType.layer7 }));
   metrics.lose({ source: LostEventSource.OBSERVER_EVENTS_QUEUE, count: 1, first: 0, last: 0 });
   const served = new Map<string, ReadonlySet<string>>();
   for (const [, name, labels] of metrics.text().matchAll(/^(\w+)\{(.*)\} /gm)) {

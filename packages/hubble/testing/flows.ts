@@ -1,6 +1,15 @@
+import { create } from '@bufbuild/protobuf';
 import { parseIp } from '@heddle/sys';
-import { eventType, type FlowRecord, ipProtocol, party, tcpFlag } from '../src/flows/record.ts';
 import {
+  type DnsRecord,
+  eventType,
+  type FlowRecord,
+  ipProtocol,
+  party,
+  tcpFlag,
+} from '../src/flows/record.ts';
+import {
+  DNSSchema,
   SocketTranslationPoint,
   TraceObservationPoint,
   TraceReason,
@@ -16,6 +25,12 @@ export const shop = party({
   ...{ labels: ['k8s:app=cart'], workloads: [{ kind: 'Deployment', name: 'cart' }] },
 });
 export const world = party({ identity: 2, labels: ['reserved:world'] }, ['api.example.org']);
+
+/** An answer of a name server. */
+export const dnsAnswer: DnsRecord = {
+  ...{ isResponse: true, latency: 0n },
+  dns: create(DNSSchema, { query: 'a.test.', qtypes: ['A'], rrtypes: ['A'], ips: ['8.8.8.8'] }),
+};
 
 /** Returns a flow of a TCP connection from a pod to the world, with these properties. */
 export function flowRecord(properties: Partial<FlowRecord> = {}): FlowRecord {

@@ -526,7 +526,7 @@ export interface CtTable {
   readonly gcPosition: number;
   readonly sourceIpv4: number;
   readonly sourceIpv6: number;
-  readonly watched: number;
+  readonly watched: CtWatched;
   readonly nfTracked: number;
   readonly tunnelIpv4: number;
   readonly tunnelIpv6: number;
@@ -602,7 +602,7 @@ export function decodeCtTable(bytes: Uint8Array, offset = 0): CtTable {
     gcPosition: view.getUint32(20, true),
     sourceIpv4: view.getUint32(24, true),
     sourceIpv6: view.getUint32(28, true),
-    watched: view.getUint32(32, true),
+    watched: view.getUint32(32, true) as CtWatched,
     nfTracked: view.getUint16(36, true),
     tunnelIpv4: view.getUint8(38),
     tunnelIpv6: view.getUint8(39),
@@ -615,6 +615,13 @@ export function decodeCtTable(bytes: Uint8Array, offset = 0): CtTable {
     secret: Array.from({ length: 10 }, (_, i) => view.getUint32(64 + i * 4, true)),
   };
 }
+
+/** enum ct_watched */
+export const ctWatched = {
+  drops: 1,
+  dns: 2,
+} as const;
+export type CtWatched = (typeof ctWatched)[keyof typeof ctWatched];
 
 /** struct ct_window */
 export interface CtWindow {
@@ -679,6 +686,97 @@ export function decodeCtWindow(bytes: Uint8Array, offset = 0): CtWindow {
     egressRule: view.getUint16(24, true),
     ingressRule: view.getUint16(26, true),
     denied: view.getUint32(28, true),
+  };
+}
+
+/** struct dns_copier */
+export interface DnsCopier {
+  readonly copy: DnsCopy;
+  readonly second: number;
+  readonly copies: number;
+}
+
+export const dnsCopierSize = 560;
+
+export const dnsCopierCodec = {
+  size: 560,
+  offsets: {
+    copy: 0,
+    second: 552,
+    copies: 556,
+  },
+  encode: encodeDnsCopier,
+  decode: decodeDnsCopier,
+} as const;
+
+export function encodeDnsCopier(value: DnsCopier, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 560);
+  encodeDnsCopy(value.copy, into, offset);
+  view.setUint32(552, value.second, true);
+  view.setUint32(556, value.copies, true);
+}
+
+export function decodeDnsCopier(bytes: Uint8Array, offset = 0): DnsCopier {
+  const view = viewOf(bytes, offset, 560);
+  return {
+    copy: decodeDnsCopy(bytes, offset),
+    second: view.getUint32(552, true),
+    copies: view.getUint32(556, true),
+  };
+}
+
+/** struct dns_copy */
+export interface DnsCopy {
+  /** 16 bytes. */
+  readonly server: Uint8Array;
+  /** 16 bytes. */
+  readonly client: Uint8Array;
+  /** Network byte order in the struct, host order here. */
+  readonly clientPort: number;
+  readonly length: number;
+  readonly reserved: number;
+  /** 512 bytes. */
+  readonly message: Uint8Array;
+}
+
+export const dnsCopySize = 552;
+
+export const dnsCopyCodec = {
+  size: 552,
+  offsets: {
+    server: 0,
+    client: 16,
+    clientPort: 32,
+    length: 34,
+    reserved: 36,
+    message: 40,
+  },
+  encode: encodeDnsCopy,
+  decode: decodeDnsCopy,
+} as const;
+
+export function encodeDnsCopy(value: DnsCopy, into: Uint8Array, offset = 0): void {
+  const view = viewOf(into, offset, 552);
+  checkLength('dns_copy.server', value.server.length, 16);
+  into.set(value.server, offset);
+  checkLength('dns_copy.client', value.client.length, 16);
+  into.set(value.client, offset + 16);
+  view.setUint16(32, value.clientPort, false);
+  view.setUint16(34, value.length, true);
+  view.setUint32(36, value.reserved, true);
+  checkLength('dns_copy.message', value.message.length, 512);
+  into.set(value.message, offset + 40);
+}
+
+export function decodeDnsCopy(bytes: Uint8Array, offset = 0): DnsCopy {
+  const view = viewOf(bytes, offset, 552);
+  return {
+    server: bytesAt(bytes, offset, 16),
+    client: bytesAt(bytes, offset + 16, 16),
+    clientPort: view.getUint16(32, false),
+    length: view.getUint16(34, true),
+    reserved: view.getUint32(36, true),
+    message: bytesAt(bytes, offset + 40, 512),
   };
 }
 

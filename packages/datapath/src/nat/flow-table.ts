@@ -75,6 +75,8 @@ export class FlowTable implements Disposable {
   /** The node's addresses in tunnels to the pods of other nodes. */
   #routers: readonly string[] = [];
   #tunnelSources: readonly string[] = [];
+  /** The bits of `ctWatched`. */
+  #watched = 0;
   #peers: readonly AddressUse[] = [];
 
   constructor({ platform, programs, maps, sources, roles, ports }: FlowTableParts) {
@@ -151,9 +153,10 @@ export class FlowTable implements Disposable {
     this.#setHalf(fields.tunnelIpv4, ipv4! | (ipv6! << 8));
   }
 
-  /** Sets whether the BPF programs write drops to `drop_events`. */
-  setWatched(watched: boolean): void {
-    this.#setWord(fields.watched, watched ? 1 : 0);
+  /** Sets whether the BPF programs write to a ring buffer; `ring` is a bit of `ctWatched`. */
+  setWatched(ring: number, watched: boolean): void {
+    this.#watched = watched ? this.#watched | ring : this.#watched & ~ring;
+    this.#setWord(fields.watched, this.#watched);
   }
 
   /**

@@ -79,6 +79,12 @@ export const policyMaps = {
   dns_scratch: undescribed('the answer of a name server that a program reads', 'programs', {
     isDumped: false,
   }),
+  dns_answers: undescribed('answers of name servers to pods, while they are watched', 'programs', {
+    isDumped: false,
+  }),
+  dns_copier: undescribed('the answer of a name server that a program copies', 'programs', {
+    isDumped: false,
+  }),
   peer_names: undescribed('the names of the peer that a program decides about', 'programs', {
     isDumped: false,
   }),

@@ -25,7 +25,14 @@ import {
   type GetFlowsResponse,
   GetFlowsResponseSchema,
 } from '../generated/observer/observer_pb.js';
-import { type Decision, eventType, type FlowRecord, ipProtocol, tcpFlag } from './record.ts';
+import {
+  type Decision,
+  type DnsRecord,
+  eventType,
+  type FlowRecord,
+  ipProtocol,
+  tcpFlag,
+} from './record.ts';
 import type { Loss } from './ring.ts';
 import { timestampOf } from './time.ts';
 
@@ -69,6 +76,7 @@ export function flowMessage(record: FlowRecord, node: FlowNode, uuid: string): F
     nodeName: node.name,
     nodeLabels: node.labels as string[],
     l7: layer7(record),
+    Summary: record.dns ? dnsSummary(record.dns) : '',
     reply: isReply ?? false,
     isReply,
     eventType: {
@@ -105,7 +113,6 @@ const noValues = {
   cgroupId: 0n,
   authType: AuthType.DISABLED,
   policyLog: [] as string[],
-  Summary: '',
 };
 
 const noPolicies = {
@@ -243,6 +250,17 @@ function layer7({ dns }: FlowRecord) {
     latencyNs: dns.latency,
     record: { case: 'dns', value: dns.dns },
   });
+}
+
+/** Returns what the command hubble shows of a DNS message. */
+function dnsSummary({ isResponse, dns }: DnsRecord): string {
+  const { query, ips, cnames, ttl, rcode, qtypes } = dns;
+  const asked = `${query} ${qtypes.join(',')}`;
+  if (!isResponse) return `DNS Query ${asked}`;
+  if (rcode !== 0) return `DNS Answer RCode: ${rcode} (${asked})`;
+  const quoted = (texts: readonly string[]) => `"${texts.join(',')}"`;
+  const chain = cnames.length > 0 ? ` CNAMEs: ${quoted(cnames)}` : '';
+  return `DNS Answer ${quoted(ips)} TTL: ${ttl}${chain} (${asked})`;
 }
 
 function policies(decisions: readonly Decision[]) {

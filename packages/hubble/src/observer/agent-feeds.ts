@@ -1,9 +1,12 @@
-import type { DenialReasons, DropEntry, VerdictEntry, VerdictLoss } from '@heddle/agent';
+import type { DenialReasons, DnsEntry, DropEntry, FeedLoss, VerdictEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
+import { readDnsAnswer } from '../dns/message.ts';
 import type { FlowRecord } from '../flows/record.ts';
+import type { AgentNames } from '../sources/agent-names.ts';
 import { type DefaultDenial, ReasonCache } from '../sources/denial-reasons.ts';
+import { dnsRecord, messageBytes } from '../sources/dns-records.ts';
 import { KnownVerdicts } from '../sources/known-verdicts.ts';
-import { dropRecord, type NodeNames } from '../sources/records.ts';
+import { dropRecord } from '../sources/records.ts';
 import { verdictRecords } from '../sources/verdict-records.ts';
 
 /** The interval in milliseconds between attempts to reach the agent. */
@@ -26,7 +29,7 @@ export class AgentFeeds implements Disposable {
   /** The rules that have allowed the latest connections. */
   readonly verdicts = new KnownVerdicts();
   readonly #socket: string;
-  readonly #names: NodeNames;
+  readonly #names: AgentNames;
   readonly #target: FeedTarget;
   readonly #closing = new AbortController();
   readonly #clients = new Map<string, ControlClient>();
@@ -36,7 +39,7 @@ export class AgentFeeds implements Disposable {
   /** Observations that wait for reasons. */
   #waiting = 0;
 
-  constructor(socket: string, names: NodeNames, target: FeedTarget) {
+  constructor(socket: string, names: AgentNames, target: FeedTarget) {
     this.#socket = socket;
     this.#names = names;
     this.#target = target;
@@ -44,9 +47,13 @@ export class AgentFeeds implements Disposable {
 
   start(): void {
     void this.#follow<DropEntry>('drops.follow', 'dropped packets', (drop) => this.#drop(drop));
-    void this.#follow<VerdictEntry | VerdictLoss>('policy.verdicts', 'verdicts', (entry) => {
+    void this.#follow<VerdictEntry | FeedLoss>('policy.verdicts', 'verdicts', (entry) => {
       if ('lost' in entry) this.#target.lose(entry.lost);
       else this.#verdict(entry);
+    });
+    void this.#follow<DnsEntry | FeedLoss>('dns.follow', 'answers of name servers', (entry) => {
+      if ('lost' in entry) this.#target.lose(entry.lost);
+      else this.#answer(entry);
     });
   }
 
@@ -62,6 +69,16 @@ export class AgentFeeds implements Disposable {
     void this.#withReasons(drop, direction, (reasons) =>
       this.#target.add(dropRecord(drop, this.#names, time, reasons)),
     );
+  }
+
+  /** Anyone may have sent an answer: what cannot be read is left out. */
+  #answer(entry: DnsEntry): void {
+    const bytes = messageBytes(entry);
+    const message = bytes && readDnsAnswer(bytes);
+    if (!message) return;
+    this.#names.learn(message);
+    const record = dnsRecord(entry, message, this.#names, Date.now());
+    if (record) this.#target.add(record);
   }
 
   #verdict(entry: VerdictEntry): void {
@@ -94,7 +111,7 @@ export class AgentFeeds implements Disposable {
 
   /** Follows a feed until it is disposed; it connects again when the agent returns. */
   async #follow<Entry>(
-    method: 'drops.follow' | 'policy.verdicts',
+    method: 'drops.follow' | 'policy.verdicts' | 'dns.follow',
     what: string,
     take: (entry: Entry) => void,
   ): Promise<void> {

@@ -103,6 +103,25 @@ test('an address that another pod has by now is not lost with the pod before', (
   assert.equal(labels(names, 'fd00:1::5'), 'reserved:world');
 });
 
+test('addresses of the world have the names that name servers answer, pods and nodes never', () => {
+  const names = namesOf(cart, ...nodes);
+  const named = (address: string) => names.party(parseIp(address)!).names;
+  const addresses = ['8.8.8.8', '2001:db8::8', '10.244.1.5', 'fd00:1::5', '192.0.2.1', '192.0.2.2'];
+  assert.deepEqual(named('8.8.8.8'), []);
+  names.learn({ query: 'dns.example', addresses: [...addresses, '10.244.2.77', 'x'], ttl: 60 });
+  assert.deepEqual(named('8.8.8.8'), ['dns.example']);
+  assert.deepEqual(named('2001:db8::8'), ['dns.example']);
+  assert.equal(names.party(parseIp('8.8.8.8')!), names.party(parseIp('2001:db8::8')!));
+  for (const address of [...addresses.slice(2), '10.244.2.77']) {
+    assert.deepEqual(named(address), [], address);
+  }
+  names.learn({ query: 'www.example', addresses: ['8.8.8.8'], ttl: 60 });
+  assert.deepEqual(named('8.8.8.8'), ['www.example', 'dns.example']);
+  // A pod that gets such an address has its own name.
+  names.apply({ isFull: false, items: [{ ...cart, name: 'late', addresses: ['8.8.8.8'] }] });
+  assert.deepEqual([named('8.8.8.8'), endpoint(names, '8.8.8.8').podName], [[], 'late']);
+});
+
 test('services are found by their addresses and by NodePorts of this node', () => {
   const service = (name: string, port: number, nodePort: number): NameEntry => ({
     ...{ kind: 'service', namespace: 'shop', name, addresses: ['10.96.0.7', '192.0.2.1'] },

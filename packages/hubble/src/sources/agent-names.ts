@@ -1,7 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import type { NameEntry, NodeName, PodName, RemovedName, ServiceName } from '@heddle/agent';
 import { protocolNumber } from '@heddle/datapath';
-import { type Cidr, cidrContains, type IpBytes, isIpv4, parseCidr } from '@heddle/sys';
+import { type Cidr, cidrContains, type IpBytes, isIpv4, parseCidr, parseIp } from '@heddle/sys';
+import type { DnsMessage } from '../dns/message.ts';
+import { DnsNames } from '../dns/names.ts';
 import { reservedIdentity } from '../flows/identity.ts';
 import { type Party, party } from '../flows/record.ts';
 import { type Service, ServiceSchema } from '../generated/flow/flow_pb.js';
@@ -43,6 +45,8 @@ interface End {
 
 /** The most addresses that are kept resolved. */
 const knownMax = 65_536;
+/** The most sets of names that flows share. */
+const namedMax = 16_384;
 
 /** The names of addresses as an agent knows them: pods, services, nodes and API servers. */
 export class AgentNames implements NodeNames {
@@ -58,10 +62,17 @@ export class AgentNames implements NodeNames {
   #frontends: ReadonlyMap<string, Service> = new Map();
   #interfaces: ReadonlyMap<number, string> = new Map();
   readonly #known = new Map<string | number, End>();
+  /** Ends of the world by their names, which their flows share. */
+  readonly #named = new Map<string, End>();
 
-  /** `ownNode` is the name of the observer's node. */
-  constructor(cluster: string, ownNode: string) {
+  readonly #dns: DnsNames;
+  readonly #now: () => number;
+
+  /** `ownNode` is the name of the observer's node; `now` returns milliseconds since 1970. */
+  constructor(cluster: string, ownNode: string, { dns = new DnsNames(), now = Date.now } = {}) {
     this.#ownNode = ownNode;
+    this.#dns = dns;
+    this.#now = now;
     this.#pods = new PodParties(cluster);
   }
 
@@ -101,6 +112,14 @@ export class AgentNames implements NodeNames {
     this.#own = own;
     this.#renewFrontends();
     this.#known.clear();
+  }
+
+  /** Takes the addresses of a name from the answer of a name server. Only those of the world get the name. */
+  learn({ query, addresses, ttl }: Pick<DnsMessage, 'query' | 'addresses' | 'ttl'>): void {
+    for (const text of addresses) {
+      const address = parseIp(text);
+      if (address) this.#dns.add(addressKey(address), query, ttl, this.#now());
+    }
   }
 
   party(address: IpBytes): Party {
@@ -171,7 +190,7 @@ export class AgentNames implements NodeNames {
   #end(address: IpBytes): End {
     const key = isIpv4(address) ? ipv4Number(address) : addressKey(address);
     const known = this.#known.get(key);
-    if (known) return known;
+    if (known) return known.party === reserved.world ? this.#worldEnd(known, address) : known;
     const text = addressKey(address);
     const pod = this.#pods.at(text);
     const end = pod
@@ -179,7 +198,22 @@ export class AgentNames implements NodeNames {
       : { party: this.#otherParty(text, address), isLocalPod: false };
     if (this.#known.size >= knownMax) this.#known.clear();
     this.#known.set(key, end);
-    return end;
+    return end.party === reserved.world ? this.#worldEnd(end, address) : end;
+  }
+
+  /** Returns an end of the world with the names that it has now. */
+  #worldEnd(end: End, address: IpBytes): End {
+    if (this.#dns.size === 0) return end;
+    const names = this.#dns.of(addressKey(address), this.#now());
+    if (names.length === 0) return end;
+    const key = names.join(' ');
+    let named = this.#named.get(key);
+    if (!named) {
+      if (this.#named.size >= namedMax) this.#named.clear();
+      named = { party: { endpoint: reserved.world.endpoint, names }, isLocalPod: false };
+      this.#named.set(key, named);
+    }
+    return named;
   }
 
   #otherParty(key: string, address: IpBytes): Party {

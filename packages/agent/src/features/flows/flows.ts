@@ -1,3 +1,5 @@
+import type { DnsAnswer } from '@heddle/datapath';
+import { LimitedFeed } from '../../control/limited-feed.ts';
 import type {
   Feature,
   FeatureDefinition,
@@ -12,6 +14,10 @@ import { flowMethods } from './control.ts';
 import type { FlowsDatapath } from './datapath.ts';
 import { addFlowMetrics } from './metrics.ts';
 import { flowPressure } from './pressure.ts';
+import type { DnsEntry } from './status.ts';
+
+/** The answers of name servers that followers get in a second. */
+const answersPerSecond = 1000;
 
 /** The flow table and its SNAT ports, which all features share. It is made of no objects. */
 export const flowsFeature: FeatureDefinition<FlowsDatapath> = {
@@ -26,10 +32,21 @@ class FlowsFeature implements Feature {
   readonly watches = [];
   readonly methods: Methods;
   readonly #host: FeatureHost;
+  readonly #answers: LimitedFeed<DnsAnswer>;
 
   constructor(host: FeatureHost, datapath: FlowsDatapath) {
     this.#host = host;
-    this.methods = flowMethods(datapath, () => host.owners());
+    this.#answers = new LimitedFeed({
+      ...{ platform: host.platform, perSecond: answersPerSecond, entryOf: dnsEntry },
+      watch: (onAnswer) => datapath.dnsAnswers.watch(onAnswer),
+    });
+    this.methods = {
+      ...flowMethods(datapath, () => host.owners()),
+      'dns.follow': (_params, follow) => {
+        this.#answers.follow(follow);
+        return { following: true };
+      },
+    };
   }
 
   apply(): void {}
@@ -44,5 +61,14 @@ class FlowsFeature implements Feature {
     addFlowMetrics(registry);
   }
 
-  [Symbol.dispose](): void {}
+  [Symbol.dispose](): void {
+    this.#answers[Symbol.dispose]();
+  }
+}
+
+function dnsEntry({ message, ...ends }: DnsAnswer): DnsEntry {
+  return {
+    ...ends,
+    message: Array.from(message, (byte) => byte.toString(16).padStart(2, '0')).join(''),
+  };
 }

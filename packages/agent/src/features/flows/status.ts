@@ -21,3 +21,13 @@ export interface NatDestination extends PortUse {
   /** The number of SNAT ports. */
   readonly ports: number;
 }
+
+/** An answer of a name server to a pod of this node, as `dns.follow` returns it. Nothing has checked the message. */
+export interface DnsEntry {
+  readonly server: string;
+  readonly client: string;
+  /** Host order. */
+  readonly clientPort: number;
+  /** The first 512 bytes of the message, in hexadecimal digits. */
+  readonly message: string;
+}

@@ -1,11 +1,12 @@
 import type { PolicyInput } from '@heddle/objects';
+import type { LimitedFeed } from '../../control/limited-feed.ts';
 import { ControlError, textParam } from '../../control/protocol.ts';
 import type { Methods } from '../../feature.ts';
 import type { Page } from '../../status.ts';
+import type { Verdict } from './datapath.ts';
 import type { Denials } from './denials.ts';
 import { type PolicyView, policyDetail, policyEntries, ruleEntry } from './policy-view.ts';
 import type { PolicyEntry, PolicyRuleEntry } from './status.ts';
-import type { VerdictFeed } from './verdict-feed.ts';
 
 /** The largest number of policies or rules in a page. */
 const rowsPerPage = 500;
@@ -30,7 +31,11 @@ export const withoutPolicies: Methods = {
 };
 
 /** Returns the control methods about network policies. */
-export function policyMethods(view: PolicyView, feed: VerdictFeed, denials: Denials): Methods {
+export function policyMethods(
+  view: PolicyView,
+  feed: LimitedFeed<Verdict>,
+  denials: Denials,
+): Methods {
   return {
     'policy.explain': (params) => denials.explain(params),
     'policy.list': (params): Page<PolicyEntry> => {

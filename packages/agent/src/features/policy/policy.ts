@@ -9,6 +9,7 @@ import {
   sliceKind,
 } from '@heddle/objects';
 import { type PodSubjects, PolicyModel, type PolicyRow, type PolicyUpdate } from '@heddle/policy';
+import { LimitedFeed } from '../../control/limited-feed.ts';
 import type {
   AttachedPod,
   Feature,
@@ -23,18 +24,20 @@ import { Rows } from '../../rows.ts';
 import type { Watch } from '../../source/watches.ts';
 import type { VerdictRule } from '../../status.ts';
 import { policyMethods, withoutPolicies } from './control.ts';
-import type { PolicyDatapath } from './datapath.ts';
+import type { PolicyDatapath, Verdict } from './datapath.ts';
 import { Denials } from './denials.ts';
 import { addPolicyMetrics } from './metrics.ts';
 import { NameServers } from './name-servers.ts';
-import { verdictRule } from './policy-view.ts';
+import { verdictEntry, verdictRule } from './policy-view.ts';
 import type { PolicyStatus } from './status.ts';
 import { validatePolicies } from './validate.ts';
-import { VerdictFeed } from './verdict-feed.ts';
 import { policyWatches } from './watches.ts';
 
 /** The time after which what could not be programmed is tried again, in milliseconds. */
 const retryMs = 1000;
+
+/** The verdicts that followers get in a second, which take some 5 % of a core. */
+const verdictsPerSecond = 5000;
 
 /** Enforces network policies. Without `network` in the configuration, and with `networkPolicy: false`, it does nothing. */
 export const policyFeature: FeatureDefinition<PolicyDatapath> = {
@@ -76,7 +79,7 @@ class PolicyFeature implements Feature {
   readonly #model: PolicyModel;
   readonly #rows: Rows<PolicyRow>;
   readonly #nameServers: NameServers;
-  readonly #feed: VerdictFeed;
+  readonly #feed: LimitedFeed<Verdict>;
   readonly #denials: Denials;
   /** The pods of this node by name. */
   readonly #pods = new Map<string, PodSubjects>();
@@ -124,7 +127,11 @@ class PolicyFeature implements Feature {
     datapath.enable(config.policyOpenConnections === 'keep', config.policyDenyResponse);
     const view = { rows: this.#rows, datapath, model: this.#model };
     const podAt = (address: string) => this.#names.get(address);
-    this.#feed = new VerdictFeed(host.platform, view, verdicts, podAt);
+    this.#feed = new LimitedFeed({
+      ...{ platform: host.platform, perSecond: verdictsPerSecond },
+      watch: (onVerdict) => verdicts.watch(onVerdict),
+      entryOf: (verdict) => verdictEntry(verdict, view, podAt),
+    });
     this.#denials = new Denials(host.platform, () => this.#model.records());
     this.methods = policyMethods(view, this.#feed, this.#denials);
   }

@@ -86,11 +86,6 @@ export interface DenialReasons {
   readonly nearest: readonly NearRule[];
 }
 
-/** Verdicts that were made, but are not among those that `policy.verdicts` returns: there were too many. */
-export interface VerdictLoss {
-  readonly lost: number;
-}
-
 /** A verdict about a connection, as `policy.verdicts` returns it. Ports are 0 where the protocol has none. */
 export interface VerdictEntry {
   readonly outcome: 'allowed' | 'denied' | 'would-deny';

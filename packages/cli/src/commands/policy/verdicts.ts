@@ -1,4 +1,4 @@
-import type { VerdictEntry, VerdictLoss } from '@heddle/agent';
+import type { FeedLoss, VerdictEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import { type OutputFormat, printLine, styled } from '../../print.ts';
 import { endpoint, fullName } from '../service.ts';
@@ -25,7 +25,7 @@ export async function policyVerdicts(options: Options): Promise<void> {
     if (output === 'json') printLine(JSON.stringify({ ...entry, ...(why.length > 0 && { why }) }));
     else printVerdict(entry, why);
   };
-  await followInOrder<VerdictEntry | VerdictLoss>(client, 'policy.verdicts', async (entry) => {
+  await followInOrder<VerdictEntry | FeedLoss>(client, 'policy.verdicts', async (entry) => {
     if (!('lost' in entry)) {
       if (isWanted(entry, options)) await print(entry);
       return;
