@@ -61,7 +61,10 @@ const layers: Readonly<Record<string, Layer>> = {
       ...['simulate', 'tune', 'deploy'],
     ],
   },
-  demo: { imports: ['sys', 'vm', 'lab', 'agent', 'assets', 'control', 'cli'], tests: ['ebpf'] },
+  demo: {
+    imports: ['sys', 'vm', 'lab', 'agent', 'assets', 'control', 'relay', 'cli'],
+    tests: ['ebpf', 'web'],
+  },
   e2e: {
     imports: [],
     tests: [

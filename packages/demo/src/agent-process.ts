@@ -32,19 +32,22 @@ export interface AgentProcessOptions extends AgentCallbacks {
   readonly manifests: string;
   /** The folder for its configuration, sockets and CNI files. It exists. */
   readonly folder: string;
+  /** True if it observes all connections, for the web page. */
+  readonly visibility: boolean;
 }
 
 /** Runs the agent as a process on a node and connects to its control socket. */
 export class AgentProcess implements DemoAgent {
   readonly #options: AgentProcessOptions;
-  readonly #socket: string;
+  /** Its control socket. */
+  readonly socket: string;
   #child: ChildProcess | undefined;
   #client: ControlClient | undefined;
   #output = '';
 
   constructor(options: AgentProcessOptions) {
     this.#options = options;
-    this.#socket = `${options.folder}/agent.sock`;
+    this.socket = `${options.folder}/agent.sock`;
   }
 
   /** The socket on which it answers the CNI plug-in. */
@@ -57,15 +60,15 @@ export class AgentProcess implements DemoAgent {
    * Error that has its last output if it ends instead.
    */
   async start(): Promise<AgentStatus> {
-    const { node, manifests, folder, onState } = this.#options;
+    const { node, manifests, folder, visibility, onState } = this.#options;
     const config = `${folder}/config.yaml`;
     const cni = { binDir: `${folder}/bin`, configDir: `${folder}/net.d`, socket: this.cniSocket };
-    writeFileSync(config, JSON.stringify({ network: true, cni }));
+    writeFileSync(config, JSON.stringify({ network: true, visibility, cni }));
     const child = node.spawn(
       process.execPath,
       [
         ...[program, 'agent', '--config', config, '--manifests', manifests, '--node', node.name],
-        ...['--cgroup', node.cgroup, '--bpffs', node.bpffs, '--socket', this.#socket],
+        ...['--cgroup', node.cgroup, '--bpffs', node.bpffs, '--socket', this.socket],
       ],
       // A separate process group, so that Ctrl-C in the terminal reaches only the demo.
       { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
@@ -170,7 +173,7 @@ export class AgentProcess implements DemoAgent {
   async #requestStatus(): Promise<AgentStatus | undefined> {
     if (!this.#client) {
       try {
-        this.#client = await ControlClient.connect(this.#socket);
+        this.#client = await ControlClient.connect(this.socket);
       } catch {
         // It doesn't listen yet, or a killed agent left the socket.
         return undefined;

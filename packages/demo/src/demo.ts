@@ -82,6 +82,13 @@ export class Demo {
     for (const pod of this.#backends) this.#setBackend(pod, 'serving');
   }
 
+  /** Starts the web page. Rejects if it does not answer. */
+  async openPage(): Promise<void> {
+    const page = await this.#engine.startPage!(this.serviceAddress);
+    this.#change((state) => ({ ...state, page }));
+    this.#addEvent(`the web page is at ${page}`);
+  }
+
   /** Sends requests from the client pod, alternately to the service and directly to its pods. */
   startTraffic(options: TrafficOptions): Traffic {
     this.#traffic = this.#engine.startTraffic(

@@ -68,5 +68,7 @@ export interface DemoEngine {
     targets: Readonly<Record<string, readonly string[]>>,
     options: TrafficOptions & { readonly onReport: (report: ClientReport) => void },
   ): Traffic;
+  /** Starts the web page, and resolves to its address. Only the kernel has it. */
+  startPage?(serviceAddress: string): Promise<string>;
   close(): Promise<void>;
 }

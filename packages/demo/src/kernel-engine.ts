@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { cniPlugin } from '@heddle/assets';
 import {
   type ClientReport,
@@ -15,10 +16,20 @@ import {
 import type { Platform } from '@heddle/sys';
 import { type AgentCallbacks, AgentProcess, exited } from './agent-process.ts';
 import type { DemoEngine, DemoPod, Traffic, TrafficOptions } from './engine.ts';
-import { backendPort, copyExample, type Endpoint, writeEndpoints } from './manifests.ts';
+import {
+  backendPort,
+  copyExample,
+  type Endpoint,
+  type NamedPod,
+  writeEndpoints,
+  writePods,
+} from './manifests.ts';
+import { DemoPage } from './page.ts';
 
 /** A node beyond a router, which pods of the others reach through a tunnel. */
 const farNode = 3;
+
+const caller = fileURLToPath(new URL('./caller.ts', import.meta.url));
 
 /** A pod of the lab, as the demo shows it. */
 interface KernelPod extends DemoPod {
@@ -41,9 +52,15 @@ export class KernelEngine implements DemoEngine {
   #paths: ReadonlyMap<string, string> = new Map();
   #pods = 0;
   #traffic: HttpClient | undefined;
+  /** The pods with their workloads; only with the web page. */
+  readonly #named: NamedPod[] = [];
+  readonly #page: DemoPage | undefined;
 
-  /** Creates the lab after removing what killed demos left. Throws the errors of createLab. */
-  constructor(platform: Platform, watch: AgentCallbacks) {
+  /**
+   * Creates the lab after removing what killed demos left; `hasPage` is true if `startPage` will be called. Throws the
+   * errors of createLab.
+   */
+  constructor(platform: Platform, watch: AgentCallbacks, hasPage = false) {
     const lab = createLab(platform, {
       ...{ name: `demo-${process.pid}`, nodes: farNode, farFrom: farNode, podRoutes: false },
     });
@@ -56,8 +73,17 @@ export class KernelEngine implements DemoEngine {
       const own = `${folder}/${node.name}`;
       mkdirSync(own, { recursive: true });
       const callbacks = i === 0 ? watch : quiet;
-      return new AgentProcess({ node, manifests: this.#manifests, folder: own, ...callbacks });
+      return new AgentProcess({
+        ...{ node, manifests: this.#manifests, folder: own, visibility: hasPage },
+        ...callbacks,
+      });
     });
+    if (hasPage) {
+      const nodes = lab.nodes.map((node, i) => {
+        return { node, socket: this.#agents[i]!.socket, folder: `${folder}/${node.name}` };
+      });
+      this.#page = new DemoPage(nodes, folder);
+    }
     this.agent = this.#agents[0]!;
     copyExample(this.#manifests, lab.nodes);
     const path = `${folder}/heddle-cni`;
@@ -76,17 +102,39 @@ export class KernelEngine implements DemoEngine {
     await Promise.all(this.#agents.map((agent) => agent.start()));
     this.#paths = await this.agent.paths();
     this.#client = await this.#lab.addPodBy(this.#plugin, this.#lab.nodes[0]!, 'client');
+    this.#name(this.#client, 'client');
+  }
+
+  /** Starts the web page, and a pod whose connections a policy denies. Resolves to the page's address. */
+  async startPage(serviceAddress: string): Promise<string> {
+    const pod = await this.#lab.addPodBy(this.#plugin, this.#lab.nodes[0]!, 'report');
+    this.#name(pod, 'report');
+    const [host, port] = serviceAddress.split(':') as [string, string];
+    this.#servers.push(
+      Promise.resolve(pod.spawn(process.execPath, [caller, host, port], { stdio: 'ignore' })),
+    );
+    return await this.#page!.start();
   }
 
   async addPod(): Promise<KernelPod> {
     const index = this.#pods++ % this.#lab.nodes.length;
     const pod = await this.#lab.addPodBy(this.#plugin, this.#lab.nodes[index]!);
     const { name, node, addresses } = pod;
+    this.#name(pod, 'hello');
     return { pod, name, node, addresses, path: this.#paths.get(node.name) ?? 'same node' };
   }
 
   async removePod(pod: DemoPod): Promise<void> {
+    const index = this.#named.findIndex((each) => each.pod === pod.name);
+    if (index >= 0) this.#named.splice(index, 1);
     await this.#lab.removePodBy(this.#plugin, (pod as KernelPod).pod);
+  }
+
+  /** Gives a pod a Pod object, where there is a page to show it. */
+  #name({ name, node, addresses }: LabPod, app: string): void {
+    if (!this.#page) return;
+    this.#named.push({ pod: name, node: node.name, addresses, app });
+    writePods(this.#manifests, this.#named);
   }
 
   async startBackend(demoPod: DemoPod, name: string): Promise<void> {
@@ -117,6 +165,7 @@ export class KernelEngine implements DemoEngine {
 
   /** Resolves when no process is left, including zombies. */
   async close(): Promise<void> {
+    await this.#page?.close();
     this.#lab[Symbol.dispose]();
     // None of them counts as crashed from now on.
     await Promise.all(this.#agents.map((agent) => agent.exited()));

@@ -9,6 +9,8 @@ import { renderView } from './view.ts';
 /** The demo to show, and the hooks of the process that runs it. */
 export interface LiveOptions {
   readonly demo: Demo;
+  /** True if the demo has a web page. */
+  readonly hasPage: boolean;
   /** Registers `draw`, which is called whenever the state changes. */
   readonly onChange: (draw: () => void) => void;
   /** Registers `cleanup`, which is called before the process ends. */
@@ -24,7 +26,7 @@ const drawMs = 40;
 const refreshMs = 1000;
 
 /** Shows the live view until `q` or Ctrl-C. Rejects if a process of the demo ends by itself. */
-export async function runLive({ demo, onChange, onEnd }: LiveOptions): Promise<void> {
+export async function runLive({ demo, hasPage, onChange, onEnd }: LiveOptions): Promise<void> {
   const colours = !process.env.NO_COLOR && process.env.TERM !== 'dumb';
   const keys = keyActions(demo);
   const screen = new TerminalScreen(keys.press, draw);
@@ -40,7 +42,7 @@ export async function runLive({ demo, onChange, onEnd }: LiveOptions): Promise<v
     }, drawMs);
   });
   draw();
-  await Promise.race([keys.quit, runTraffic(demo, 500)]);
+  await Promise.race([keys.quit, runTraffic(demo, hasPage, 500)]);
 
   function draw(): void {
     const lines = renderView(demo.state, screen.size, { keys: screen.hasKeys });
@@ -49,7 +51,7 @@ export async function runLive({ demo, onChange, onEnd }: LiveOptions): Promise<v
 }
 
 /** Prints events as they happen and a line per second until the process ends. */
-export async function runLines({ demo, onChange }: LiveOptions): Promise<never> {
+export async function runLines({ demo, hasPage, onChange }: LiveOptions): Promise<never> {
   let shown: DemoState = demo.state;
   onChange(() => {
     const { state } = demo;
@@ -57,7 +59,7 @@ export async function runLines({ demo, onChange }: LiveOptions): Promise<never> 
     if (state.windows.at(-1) !== shown.windows.at(-1)) print(windowLine(state, Date.now()));
     shown = state;
   });
-  return await runTraffic(demo, 1000);
+  return await runTraffic(demo, hasPage, 1000);
 
   function print(line: string): void {
     process.stdout.write(`${line}\n`);
@@ -65,8 +67,9 @@ export async function runLines({ demo, onChange }: LiveOptions): Promise<never> 
 }
 
 /** Sends requests and refreshes the services once per second; ends only with an error. */
-async function runTraffic(demo: Demo, reportMs: number): Promise<never> {
+async function runTraffic(demo: Demo, hasPage: boolean, reportMs: number): Promise<never> {
   await demo.open();
+  if (hasPage) await demo.openPage();
   const { total } = demo.startTraffic({ rate, reportMs });
   const ended = total.then(() => {
     throw new Error('run HTTP client: it ended by itself');

@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { nodePlatform } from '@heddle/sys/node';
+import { eventually } from '@heddle/sys/testing/eventually';
+import type { DropsAnswer, MapAnswer } from '@heddle/web/contract';
 import {
   assertNothingLeft,
   DemoRun,
@@ -61,6 +63,28 @@ test('--once prints a text summary', async () => {
   assert.match(demo.stdout, /\n {2}10\.244\.3\.2:8080 +node3 tunnel +1,\d{3} +\d\d\.\d % {2}█+/);
   assert.match(demo.stdout, /\n {2}service \/ direct +\d\.\d\d +\d+\.\d\d\n$/);
   await assertNothingLeft(platform, demo.child.pid!);
+});
+
+test('--ui serves a page with the traffic, and with connections that a policy denies', async () => {
+  using demo = DemoRun.start(['--ui']);
+  const pid = demo.child.pid!;
+  const found = () => /the web page is at (http:\S+)/.exec(demo.stdout)?.[1];
+  await demo.until(() => found() !== undefined, 'the page');
+  const ask = async (path: string) => (await fetch(`${found()}${path}`)).json();
+  assert.match(await (await fetch(found()!)).text(), /<title>.*Heddle/);
+  await eventually('the flows of the demo', async () => {
+    const { workloads, links } = (await ask('api/map?level=workload')) as MapAnswer;
+    const names = links.from.map((from, i) => {
+      const verdict = links.dropped[i]! > 0 ? 'dropped' : 'forwarded';
+      return `${workloads.name[from]} ${workloads.name[links.to[i]!]} ${verdict}`;
+    });
+    return ['client hello forwarded', 'report hello dropped'].every((each) => names.includes(each));
+  });
+  const { kinds } = (await ask('api/drops')) as DropsAnswer;
+  assert.equal(kinds[0]!.rules[0]!.policy.name, 'hello-ingress');
+  demo.child.kill('SIGTERM');
+  await demo.closed;
+  await assertNothingLeft(platform, pid);
 });
 
 test('a failed request is counted, reported and sets the exit code', async () => {
@@ -152,7 +176,13 @@ test('a client that ends by itself ends the demo with a message and leaves nothi
 });
 
 test('wrong usage exits with code 2', async () => {
-  for (const args of [['--json'], ['--twice'], ['more']]) {
+  for (const args of [
+    ['--json'],
+    ['--twice'],
+    ['more'],
+    ['--ui', '--once'],
+    ['--ui', '--engine=vm'],
+  ]) {
     using demo = DemoRun.start(args);
     const { exitCode } = await demo.closed;
     assert.equal(exitCode, 2);

@@ -11,9 +11,10 @@ import { runLines, runLive } from './live.ts';
 import { runOnce } from './once.ts';
 import { VmEngine } from './vm-engine.ts';
 
-const usage = `usage: npm start [-- [--engine=kernel|vm] [--once [--json]]]
+const usage = `usage: npm start [-- [--engine=kernel|vm] [--ui | --once [--json]]]
 
   npm start                     live view on a terminal, else a line per second
+  npm start -- --ui             the same, and the web page with the lab's flows
   npm start -- --once           4,000 requests, then a summary
   npm start -- --once --json    the same as one JSON object
   npm start -- --engine=vm      in the userspace machine: without root or Linux; the
@@ -56,12 +57,16 @@ function printError(error: unknown): void {
 
 /** Returns the exit code. */
 async function main(): Promise<number> {
-  const { once, json, help, engine: requested } = readArguments();
+  const { once, json, ui, help, engine: requested } = readArguments();
   if (help) {
     process.stdout.write(usage);
     return exitCodes.ok;
   }
   const engine = chooseEngine(requested);
+  if (ui && engine === 'vm') {
+    const why = 'the userspace machine has no flows for it (npm start -- --help shows the options)';
+    throw new Failure(exitCodes.usage, `show the page: ${why}`);
+  }
 
   const live = !once;
   for (const [signal, exitCode] of Object.entries(signals)) {
@@ -71,13 +76,15 @@ async function main(): Promise<number> {
   endWithNpm();
   let changed = () => {};
   const demo = new Demo(
-    (watch) => (engine === 'vm' ? new VmEngine(watch) : new KernelEngine(nodePlatform(), watch)),
+    (watch) =>
+      engine === 'vm' ? new VmEngine(watch) : new KernelEngine(nodePlatform(), watch, ui),
     () => changed(),
     fail,
   );
   cleanups.push(() => demo.close());
   const scene = {
     demo,
+    hasPage: ui,
     onEnd: (cleanup: Cleanup) => cleanups.push(cleanup),
     onChange: (draw: () => void) => {
       changed = draw;
@@ -118,11 +125,13 @@ function readArguments() {
       options: {
         once: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
+        ui: { type: 'boolean', default: false },
         engine: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });
     if (values.json && !values.once) throw new Error('--json needs --once');
+    if (values.ui && values.once) throw new Error('--ui shows a page, and --once ends at once');
     const { engine } = values;
     if (engine !== undefined && !(engine in engineLabels)) {
       throw new Error(`--engine is kernel or vm, not ${engine}`);

@@ -77,3 +77,49 @@ ports:
 endpoints:${list.join('') || ' []'}
 `;
 }
+
+/** A pod with its workload, for the web page. */
+export interface NamedPod extends Endpoint {
+  /** The name of its Deployment, and the value of its label `app`. */
+  readonly app: string;
+}
+
+/** Writes the Pod objects, and a policy that lets only the client connect to the service's pods. */
+export function writePods(folder: string, pods: readonly NamedPod[]): void {
+  const items = [...pods.map(podObject), policy];
+  writeFileSync(`${folder}/.pods.new`, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+  renameSync(`${folder}/.pods.new`, `${folder}/pods.json`);
+}
+
+function podObject({ pod, node, addresses, app }: NamedPod): object {
+  const owner = {
+    apiVersion: 'apps/v1',
+    kind: 'ReplicaSet',
+    name: `${app}-5d8c7b`,
+    controller: true,
+  };
+  const labels = { app, 'pod-template-hash': '5d8c7b' };
+  return {
+    ...{ apiVersion: 'v1', kind: 'Pod' },
+    metadata: { namespace: 'default', name: pod, labels, ownerReferences: [owner] },
+    spec: { nodeName: node, containers: [{ name: app }] },
+    status: {
+      ...{ phase: 'Running', podIP: addresses.v4 },
+      podIPs: [addresses.v4, addresses.v6].map((ip) => ({ ip })),
+    },
+  };
+}
+
+const policy = {
+  ...{ apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' },
+  metadata: { namespace: 'default', name: 'hello-ingress' },
+  spec: {
+    podSelector: { matchLabels: { app: 'hello' } },
+    ingress: [
+      {
+        from: [{ podSelector: { matchLabels: { app: 'client' } } }],
+        ports: [{ protocol: 'TCP', port: backendPort }],
+      },
+    ],
+  },
+};

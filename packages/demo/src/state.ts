@@ -38,6 +38,8 @@ export interface DemoEvent {
 export interface DemoState {
   readonly engine: EngineName;
   readonly agent: AgentState;
+  /** The address of the web page. */
+  readonly page?: string;
   readonly services: readonly ServiceEntry[];
   readonly backends: readonly BackendState[];
   /** The client's latest reports, oldest first. */

@@ -53,7 +53,7 @@ function heading(text: string): Line {
   return [{ text: ` ${text}`, tone: 'bold' }];
 }
 
-function title({ agent, engine }: DemoState, width: number): Line {
+function title({ agent, engine, page }: DemoState, width: number): Line {
   const where = engineLabels[engine];
   const pid = agent.pid === undefined ? '' : `, pid ${agent.pid}`;
   const adopted = agent.adopted ? ', maps and links adopted' : '';
@@ -64,8 +64,8 @@ function title({ agent, engine }: DemoState, width: number): Line {
   }[agent.phase];
   return spread(
     [
-      { text: ' heddle', tone: 'title' },
-      { text: `  services in ${where}`, tone: 'dim' },
+      { text: ' heddle  ', tone: 'title' },
+      { text: page ?? `services in ${where}`, tone: page ? 'service' : 'dim' },
     ],
     [phase],
     width,
