@@ -6,6 +6,8 @@ import {
   decodePodDevice,
   encodePod,
   encodePodDevice,
+  podCodec,
+  podDeviceCodec,
   podDeviceSize,
   podKind,
   podSize,
@@ -38,16 +40,8 @@ export const podPlaces = 4096;
 export const podGatewayMac = '02:68:65:64:64:01';
 
 const setting = 'the size of the pod tables';
-/** The offsets of the number of a pod's limits in an entry. */
-const ratesAt = { pod: 32, device: 48 } as const;
-/** The offsets of the subjects in an entry of `pods`. */
-const subjectsAt = { egress: 36, ingress: 40 } as const;
-/** The offset of the number of the network namespace in an entry of `pods`. */
-const netnsAt = 44;
-/** The offset of the field of `pod_devices` that is 1 if the pod has a subject. */
-const hasPolicyAt = 52;
-/** The fields of an entry that are written last: with an index of 0 the programs skip the entry. */
-const ifindexAt = { pod: 16, device: 0 } as const;
+const podAt = podCodec.offsets;
+const deviceAt = podDeviceCodec.offsets;
 
 /** The place of an entry in `pods`, and its address. */
 interface PodEntry {
@@ -91,8 +85,12 @@ export class PodTables {
   /** Returns the kind of an interface that has entries. */
   kindOf(ifindex: number): ProgrammedPod['kind'] {
     const place = this.#devicePlace(ifindex);
-    const isNetkit = place !== undefined && this.#deviceAt(place).kind === podKind.netkit;
-    return isNetkit ? 'netkit' : 'veth';
+    if (place === undefined) return 'veth';
+    // The check of each second asks for the kind of each pod.
+    const bytes = this.#devices.first(this.#devices.length);
+    return wordAt(bytes, place * podDeviceSize + deviceAt.kind) === podKind.netkit
+      ? 'netkit'
+      : 'veth';
   }
 
   /** Writes the entries of a pod in place of those of its interface and of its addresses. Throws NoRoom. */
@@ -111,9 +109,9 @@ export class PodTables {
       const place = places[i]!;
       const owner = this.#ifindexOf(place);
       if (owner !== 0 && owner !== ifindex) this.#forget(owner, place);
-      this.#write(this.#pods, place, bytes, ifindexAt.pod);
+      this.#write(this.#pods, place, bytes, podAt.ifindex);
     });
-    this.#write(this.#devices, device, entries.device, ifindexAt.device);
+    this.#write(this.#devices, device, entries.device, deviceAt.ifindex);
     this.#entries.set(
       ifindex,
       entries.pods.map(({ address }, i) => ({ place: places[i]!, address: formatIp(address) })),
@@ -154,7 +152,7 @@ export class PodTables {
     this.#entries.delete(ifindex);
     const place = this.#devicePlace(ifindex);
     if (place !== undefined && this.#deviceAt(place).ifindex === ifindex) {
-      this.#write(this.#devices, place, new Uint8Array(podDeviceSize), ifindexAt.device);
+      this.#write(this.#devices, place, new Uint8Array(podDeviceSize), deviceAt.ifindex);
     }
   }
 
@@ -172,10 +170,10 @@ export class PodTables {
       this.#rates.set(address, rates);
       const place = this.#liveEntry(address);
       if (place === undefined) continue;
-      this.#writeWord(this.#pods, place * podSize + ratesAt.pod, rates);
+      this.#writeWord(this.#pods, place * podSize + podAt.rates, rates);
       const device = this.#devicePlace(this.#ifindexOf(place));
       if (device === undefined) continue;
-      this.#writeWord(this.#devices, device * podDeviceSize + ratesAt.device, rates);
+      this.#writeWord(this.#devices, device * podDeviceSize + deviceAt.rates, rates);
     }
   }
 
@@ -211,13 +209,13 @@ export class PodTables {
       this.#policies.set(address, { egress, ingress });
       const place = this.#liveEntry(address);
       if (place === undefined) continue;
-      this.#writeWord(this.#pods, place * podSize + subjectsAt.egress, egress);
-      this.#writeWord(this.#pods, place * podSize + subjectsAt.ingress, ingress);
+      this.#writeWord(this.#pods, place * podSize + podAt.egressSubject, egress);
+      this.#writeWord(this.#pods, place * podSize + podAt.ingressSubject, ingress);
       const ifindex = this.#ifindexOf(place);
       const device = this.#devicePlace(ifindex);
       if (device === undefined) continue;
       const hasPolicy = this.#hasPolicy(ifindex) ? 1 : 0;
-      this.#writeWord(this.#devices, device * podDeviceSize + hasPolicyAt, hasPolicy);
+      this.#writeWord(this.#devices, device * podDeviceSize + deviceAt.hasPolicy, hasPolicy);
     }
   }
 
@@ -256,7 +254,7 @@ export class PodTables {
    */
   setNamespace(ifindex: number, id: number): void {
     for (const { place } of this.#entriesAt(ifindex)) {
-      this.#writeWord(this.#pods, place * podSize + netnsAt, id + 1);
+      this.#writeWord(this.#pods, place * podSize + podAt.netns, id + 1);
     }
   }
 
@@ -305,7 +303,7 @@ export class PodTables {
       const { ifindex } = this.#deviceAt(place);
       if (ifindex === 0) continue;
       if (this.#devicePlace(ifindex) === place) this.#entries.set(ifindex, []);
-      else this.#write(this.#devices, place, new Uint8Array(podDeviceSize), ifindexAt.device);
+      else this.#write(this.#devices, place, new Uint8Array(podDeviceSize), deviceAt.ifindex);
     }
     for (let place = 0; place < this.#pods.length; place++) {
       const { address, ifindex } = this.#podAt(place);
@@ -322,7 +320,7 @@ export class PodTables {
 
   /** Returns the index of the interface of an entry of `pods`; 0: there is none. */
   #ifindexOf(place: number): number {
-    return wordAt(this.#pods.first(this.#pods.length), place * podSize + ifindexAt.pod);
+    return wordAt(this.#pods.first(this.#pods.length), place * podSize + podAt.ifindex);
   }
 
   #podAt(place: number) {
@@ -339,13 +337,13 @@ export class PodTables {
     return placeFor(
       placesOf(firstOfAddress(address, isIpv4(address)), { places: this.#pods.length, step: 2 }),
       (place) => address.every((byte, i) => bytes[place * podSize + i] === byte),
-      (place) => wordAt(bytes, place * podSize + ifindexAt.pod) === 0,
+      (place) => wordAt(bytes, place * podSize + podAt.ifindex) === 0,
     );
   }
 
   #devicePlace(ifindex: number): number | undefined {
     const bytes = this.#devices.first(this.#devices.length);
-    const ifindexOf = (place: number) => wordAt(bytes, place * podDeviceSize + ifindexAt.device);
+    const ifindexOf = (place: number) => wordAt(bytes, place * podDeviceSize + deviceAt.ifindex);
     return placeFor(
       placesOf(ifindex, { places: this.#devices.length, step: 1 }),
       (place) => ifindexOf(place) === ifindex,
@@ -362,11 +360,11 @@ export class PodTables {
   #clear(place: number): void {
     const bytes = new Uint8Array(podSize);
     bytes.set(this.#podAt(place).address);
-    this.#write(this.#pods, place, bytes, ifindexAt.pod);
+    this.#write(this.#pods, place, bytes, podAt.ifindex);
   }
 
   /**
-   * Writes an entry so that a program that reads it meanwhile skips it. An entry of the same interface stays valid, or
+   * Writes an entry so that a program that reads it meanwhile skips it: with an index of 0, which is written last. An entry of the same interface stays valid, or
    * else packets would pass without the policies of the pod.
    */
   #write(memory: ArrayMemory, place: number, entry: Uint8Array, ifindexAt: number): void {
