@@ -1,5 +1,6 @@
 import type { DenialReasons, DnsEntry, DropEntry, FeedLoss, VerdictEntry } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
+import { exitCodes, Failure } from '@heddle/control/failure';
 import { readDnsAnswer } from '../dns/message.ts';
 import type { FlowRecord } from '../flows/record.ts';
 import type { AgentNames } from '../sources/agent-names.ts';
@@ -130,15 +131,26 @@ export class AgentFeeds implements Disposable {
     }
   }
 
-  /** Throws Failure. */
+  /** Asks on the connection that is there; if the agent has left it, as at its restart, once more on a new one. Throws Failure. */
   async #explain(denial: DefaultDenial): Promise<DenialReasons> {
+    const isOld = this.#questions !== undefined;
+    try {
+      return await this.#ask(denial);
+    } catch (error) {
+      if (!isOld || !isUnreachable(error) || this.#closing.signal.aborted) throw error;
+      return this.#ask(denial);
+    }
+  }
+
+  /** Throws Failure. */
+  async #ask(denial: DefaultDenial): Promise<DenialReasons> {
     this.#questions ??= this.#connect('questions');
     const questions = this.#questions;
     try {
       return (await (await questions).request('policy.explain', { ...denial })) as DenialReasons;
     } catch (error) {
       // The next question connects again.
-      if (this.#questions === questions) this.#questions = undefined;
+      if (this.#questions === questions && isUnreachable(error)) this.#questions = undefined;
       throw error;
     }
   }
@@ -163,4 +175,8 @@ export class AgentFeeds implements Disposable {
       signal.addEventListener('abort', done);
     });
   }
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof Failure && error.exitCode === exitCodes.unreachable;
 }

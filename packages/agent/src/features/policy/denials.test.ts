@@ -93,3 +93,11 @@ test('a question that cannot be used names the parameter', () => {
     assert.throws(() => denials.explain({ ...question, ...wrong }), message);
   }
 });
+
+test('nothing is explained before all objects have been read', () => {
+  let records: readonly PolicyInput[] | undefined;
+  const denials = new Denials(new VirtualTime(), () => records);
+  assert.throws(() => denials.explain(question), /explain denial: .* has not read all objects yet/);
+  records = objects;
+  assert.deepEqual(denials.explain(question).isolatedBy, ['NetworkPolicy default/web']);
+});

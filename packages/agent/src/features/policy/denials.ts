@@ -14,11 +14,15 @@ const worldMs = 2000;
 /** The reasons why connections are denied, from the present objects. */
 export class Denials {
   readonly #platform: Pick<Platform, 'monotonicNs'>;
-  readonly #records: () => Iterable<PolicyInput>;
+  readonly #records: () => Iterable<PolicyInput> | undefined;
   #world: { readonly objects: PolicyWorld; readonly readMs: number } | undefined;
   #hasChanged = false;
 
-  constructor(platform: Pick<Platform, 'monotonicNs'>, records: () => Iterable<PolicyInput>) {
+  /** `records` returns undefined while not all objects have been read. */
+  constructor(
+    platform: Pick<Platform, 'monotonicNs'>,
+    records: () => Iterable<PolicyInput> | undefined,
+  ) {
     this.#platform = platform;
     this.#records = records;
   }
@@ -56,8 +60,15 @@ export class Denials {
     const now = Number(this.#platform.monotonicNs() / 1_000_000n);
     const known = this.#world;
     if (known && (!this.#hasChanged || now - known.readMs < worldMs)) return known.objects;
+    const records = this.#records();
+    if (!records) {
+      throw new ControlError(
+        'not-found',
+        'explain denial: the agent has not read all objects yet (ask again once heddle status shows that it has)',
+      );
+    }
     this.#hasChanged = false;
-    this.#world = { objects: PolicyWorld.of(this.#records()), readMs: now };
+    this.#world = { objects: PolicyWorld.of(records), readMs: now };
     return this.#world.objects;
   }
 }

@@ -132,7 +132,9 @@ class PolicyFeature implements Feature {
       watch: (onVerdict) => verdicts.watch(onVerdict),
       entryOf: (verdict) => verdictEntry(verdict, view, podAt),
     });
-    this.#denials = new Denials(host.platform, () => this.#model.records());
+    this.#denials = new Denials(host.platform, () =>
+      this.#isComplete ? this.#model.records() : undefined,
+    );
     this.methods = policyMethods(view, this.#feed, this.#denials);
   }
 
