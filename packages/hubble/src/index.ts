@@ -24,6 +24,7 @@ export { PeerList, type PeerNode } from './observer/peers.ts';
 export { type FlowQuery, flowQuery, readFlows } from './observer/read-flows.ts';
 export { type ObserverSettings, RunningObserver } from './observer/run.ts';
 export { HealthState, observerHealthName } from './server/health.ts';
+export { serveMetrics } from './server/metrics-server.ts';
 export { type Place, parsePlace } from './server/place.ts';
 export { type Listen, listenText, RpcServer, type ServerOptions } from './server/server.ts';
 export { readTlsFiles, type TlsFiles } from './server/tls-files.ts';

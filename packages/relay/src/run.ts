@@ -1,4 +1,3 @@
-import { createServer, type Server } from 'node:http';
 import {
   HealthState,
   type Listen,
@@ -7,6 +6,7 @@ import {
   type Place,
   RpcServer,
   responseJson,
+  serveMetrics,
   type TlsFiles,
 } from '@heddle/hubble';
 import { Observer } from '@heddle/hubble/messages';
@@ -70,7 +70,7 @@ export class RunningRelay implements AsyncDisposable {
   #history: HistoryFile | undefined;
   readonly #exports: (JsonFile | OtlpExport)[] = [];
   readonly #reported = new Map<string, string>();
-  #metrics: Server | undefined;
+  #metrics: Disposable | undefined;
 
   private constructor(settings: RelaySettings) {
     const { version, cluster, log, ui } = settings;
@@ -112,8 +112,7 @@ export class RunningRelay implements AsyncDisposable {
 
   async close(): Promise<void> {
     this.#stop.abort();
-    this.#metrics?.close();
-    this.#metrics?.closeAllConnections();
+    this.#metrics?.[Symbol.dispose]();
     await Promise.all([this.#rpc.close(), this.#ui?.close()]);
     this.pool.close();
     await Promise.all(this.#tasks);
@@ -130,7 +129,11 @@ export class RunningRelay implements AsyncDisposable {
     const { listen, ui, nodes, peer, peerTls, metricsListen, log } = this.#settings;
     for (const each of listen) await this.#rpc.listen(each);
     if (this.#ui && ui) await this.#ui.listen(ui.place);
-    if (metricsListen) await this.#serveMetrics(metricsListen);
+    if (metricsListen) {
+      const { pool, traffic } = this;
+      const text = () => relayMetrics(pool, traffic, this.#lostExports(), Date.now());
+      this.#metrics = await serveMetrics(metricsListen, text, log);
+    }
     this.#openHistory();
     this.#openExports();
     const { signal } = this.#stop;
@@ -215,26 +218,6 @@ export class RunningRelay implements AsyncDisposable {
 
   #lostExports(): number {
     return this.#exports.reduce((sum, { lost }) => sum + lost, 0);
-  }
-
-  #serveMetrics({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    const server = createServer((request, response) => {
-      const isFound = request.method === 'GET' && request.url === '/metrics';
-      response.statusCode = isFound ? 200 : 404;
-      response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
-      response.end(
-        isFound
-          ? relayMetrics(this.pool, this.traffic, this.#lostExports(), Date.now())
-          : 'metrics are at /metrics\n',
-      );
-    });
-    this.#metrics = server;
-    return new Promise((resolve, reject) => {
-      server.once('error', (cause) => {
-        reject(new Error(`serve metrics on ${host}:${port}: ${cause.message}`, { cause }));
-      });
-      server.listen(port, host, () => resolve());
-    });
   }
 }
 

@@ -1,4 +1,3 @@
-import { createServer, type Server } from 'node:http';
 import { networkInterfaces } from 'node:os';
 import type { AgentStatus } from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
@@ -11,6 +10,7 @@ import { Observer } from '../generated/observer/observer_pb.js';
 import { Peer } from '../generated/peer/peer_pb.js';
 import { FlowMetrics } from '../metrics/metrics.ts';
 import { HealthState, observerHealthName } from '../server/health.ts';
+import { serveMetrics } from '../server/metrics-server.ts';
 import { type Listen, RpcServer } from '../server/server.ts';
 import { AgentNames } from '../sources/agent-names.ts';
 import { NameFeed, readInterfaces } from '../sources/name-feed.ts';
@@ -66,7 +66,7 @@ export class RunningObserver implements AsyncDisposable {
   readonly #reported = new Map<string, string>();
   readonly #server: RpcServer;
   readonly #feeds: AgentFeeds;
-  #metricsServer: Server | undefined;
+  #metricsServer: Disposable | undefined;
   #tables: NodeTables | undefined;
   #sweep: ConnectionSweep | undefined;
   #isClosed = false;
@@ -138,8 +138,7 @@ export class RunningObserver implements AsyncDisposable {
     this.#isClosed = true;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#feeds[Symbol.dispose]();
-    this.#metricsServer?.close();
-    this.#metricsServer?.closeAllConnections();
+    this.#metricsServer?.[Symbol.dispose]();
     await this.#server.close();
     this.#closeTables();
   }
@@ -227,30 +226,13 @@ export class RunningObserver implements AsyncDisposable {
   async #serve(): Promise<void> {
     try {
       for (const listen of this.#settings.listen) await this.#server.listen(listen);
-      await this.#serveMetrics();
+      const { metricsListen, log } = this.#settings;
+      if (metricsListen) {
+        this.#metricsServer = await serveMetrics(metricsListen, () => this.metricsText(), log);
+      }
     } catch (cause) {
       throw new Failure(exitCodes.failed, messageOf(cause), { cause });
     }
-  }
-
-  #serveMetrics(): Promise<void> {
-    const listen = this.#settings.metricsListen;
-    if (!listen) return Promise.resolve();
-    const server = createServer((request, response) => {
-      const isFound = request.method === 'GET' && request.url === '/metrics';
-      response.statusCode = isFound ? 200 : 404;
-      response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
-      response.end(isFound ? this.metricsText() : 'metrics are at /metrics\n');
-    });
-    this.#metricsServer = server;
-    return new Promise((resolve, reject) => {
-      server.once('error', (cause) =>
-        reject(
-          new Error(`serve metrics on ${listen.host}:${listen.port}: ${cause.message}`, { cause }),
-        ),
-      );
-      server.listen(listen.port, listen.host, () => resolve());
-    });
   }
 
   /** Runs a task again and again, each time `interval` milliseconds after it has ended. */
