@@ -19,8 +19,12 @@ export function findText(traffic: Traffic, text: string, canSee: CanSee): FindAn
     const isStart = at === 0 || name[at - 1] === '/';
     found.push({ result: { name, ...result }, order: (isStart ? 0 : 1) + name.length / 1000 });
   };
+  const rows = [...traffic.links.rows].filter(({ subject }) => isVisible(subject, canSee));
+  // A name outside the cluster shows what a namespace talks to.
+  const outside = new Set(rows.flatMap(({ from, to }) => [from, to]));
   for (const workload of traffic.ends.workloads) {
     const { namespace, name, kind, pods } = workload;
+    if (kind === 'Outside' && !outside.has(workload)) continue;
     if (namespace !== '' && !canSee(namespace)) continue;
     const path = nameOf(workload);
     if (namespace === '') {
@@ -56,8 +60,7 @@ export function findText(traffic: Traffic, text: string, canSee: CanSee): FindAn
     }
   }
   const [services, policies] = [new Set<string>(), new Set<string>()];
-  for (const row of traffic.links.rows) {
-    if (!isVisible(row.subject, canSee)) continue;
+  for (const row of rows) {
     if (row.service !== '') services.add(row.service);
     for (const { policy } of row.rules) policies.add(nameOf(policy));
   }
