@@ -27,9 +27,11 @@ test('lines go to files of a size, and the oldest file is removed', async (t) =>
   const folder = folderOf(t);
   const path = join(folder, 'flows.jsonl');
   const file = new JsonFile({ path, bytesMax: 1000, filesMax: 3, log: assert.fail });
-  for (let batch = 0; batch < 40; batch++) {
-    for (let line = 0; line < 5; line++) file.add(JSON.stringify({ number: batch * 5 + line }));
-    await new Promise((resolve) => setTimeout(resolve, 2));
+  // Those of one moment are more than a file may have.
+  for (let number = 0; number < 100; number++) file.add(JSON.stringify({ number }));
+  for (let number = 100; number < 200; number++) {
+    file.add(JSON.stringify({ number }));
+    await new Promise((resolve) => setImmediate(resolve));
   }
   await file.close();
   assert.equal(file.lost, 0);
@@ -130,4 +132,12 @@ test('the address of a collector is a URL of HTTP', () => {
   for (const text of ['otel:4318', 'file:///x', '']) {
     assert.throws(() => collectorUrl(text), /^Error: export by OTLP: .* is no URL/);
   }
+  assert.throws(
+    () => collectorUrl('http://me:secret@otel'),
+    ({ message }: Error) => {
+      assert.match(message, /the URL of otel has a user or a password/);
+      assert.doesNotMatch(message, /secret/);
+      return true;
+    },
+  );
 });

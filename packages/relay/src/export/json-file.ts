@@ -69,11 +69,15 @@ export class JsonFile implements AsyncDisposable {
         this.#lost += lines.length;
         continue;
       }
+      let left = lines.length;
       try {
-        await this.#append(Buffer.from(`${lines.join('\n')}\n`));
+        for (const part of this.#parts(lines)) {
+          await this.#append(Buffer.concat(part));
+          left -= part.length;
+        }
         this.#report('');
       } catch (error) {
-        this.#lost += lines.length;
+        this.#lost += left;
         this.#retryAt = Date.now() + retryMs;
         await this.#file?.close().catch(() => {});
         this.#file = undefined;
@@ -81,6 +85,21 @@ export class JsonFile implements AsyncDisposable {
       }
     }
     this.#writing = undefined;
+  }
+
+  /** Returns lines in parts of which each fits into a file; a longer line is a part of its own. */
+  *#parts(lines: readonly string[]): Generator<Buffer[]> {
+    let [part, size] = [[] as Buffer[], 0];
+    for (const line of lines) {
+      const bytes = Buffer.from(`${line}\n`);
+      if (size > 0 && size + bytes.length > this.#settings.bytesMax) {
+        yield part;
+        [part, size] = [[], 0];
+      }
+      part.push(bytes);
+      size += bytes.length;
+    }
+    yield part;
   }
 
   async #append(bytes: Buffer): Promise<void> {

@@ -127,7 +127,8 @@ export class OtlpExport implements AsyncDisposable {
   #report(problem: string): void {
     if (problem === this.#problem) return;
     this.#problem = problem;
-    const where = this.#url.href;
+    // What comes after the path may be a secret.
+    const where = `${this.#url.origin}${this.#url.pathname}`;
     this.#settings.log(
       problem === ''
         ? `flows are sent to ${where} again`
@@ -136,11 +137,16 @@ export class OtlpExport implements AsyncDisposable {
   }
 }
 
-/** Returns the address for logs of a collector. Throws an Error for text that is no URL of HTTP. */
+/** Returns the address for logs of a collector. Throws an Error for text that is no URL of HTTP, and for one with a user. */
 export function collectorUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !/^https?:$/.test(url.protocol)) {
     throw new Error(`export by OTLP: "${text}" is no URL, such as http://collector:4318`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new Error(
+      `export by OTLP: the URL of ${url.host} has a user or a password (put what adds them before the collector)`,
+    );
   }
   if (url.pathname === '/') url.pathname = '/v1/logs';
   return url;
