@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import { gzipSync } from 'node:zlib';
+import type { ApiError } from '@heddle/web/contract';
 import { ApiProblem } from './view.ts';
 
 /** Shorter answers are not compressed, in bytes. */
@@ -33,7 +34,10 @@ export function checkOrigin(request: IncomingMessage, hosts: readonly string[] |
     .replace(/^\[|\]$/g, '')
     .toLowerCase();
   const isKnown =
-    hosts === undefined || name === 'localhost' || isIP(name) !== 0 || hosts.includes(name);
+    hosts === undefined ||
+    name === 'localhost' ||
+    isIP(name) !== 0 ||
+    hosts.some((known) => known.toLowerCase() === name);
   if (!isKnown) {
     throw new ApiProblem(
       403,
@@ -90,14 +94,18 @@ export function sendJson(
   sendBody(request, response, 'application/json; charset=utf-8', body, status);
 }
 
-/** Sends a problem as the contract has it. */
+/** Returns a problem as the contract has it. */
+export function errorOf({ code, message: text, word }: ApiProblem): ApiError {
+  return { error: { code, text, ...(word === undefined ? {} : { word }) } };
+}
+
+/** Sends a problem. */
 export function sendProblem(
   request: IncomingMessage,
   response: ServerResponse,
   problem: ApiProblem,
 ): void {
-  const { status, code, message: text, word } = problem;
+  const { status } = problem;
   if (status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="heddle"');
-  const error = { code, text, ...(word === undefined ? {} : { word }) };
-  sendJson(request, response, { error }, status);
+  sendJson(request, response, errorOf(problem), status);
 }

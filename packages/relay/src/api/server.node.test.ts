@@ -273,6 +273,7 @@ test('a namespace that a reader may not see is in no answer and in no stream', a
       `flows?${f('to:ledger')}`,
       'find?q=a',
       'find?q=e',
+      'find?q=cardpay',
       'values?key=ns',
       'values?key=to',
     ],
@@ -292,7 +293,7 @@ test('a namespace that a reader may not see is in no answer and in no stream', a
   ];
   for (const path of paths) {
     const text = await (await fetch(`${relay.url}api/${path}`)).text();
-    assert.doesNotMatch(text.replaceAll('ns:pay', ''), /payments|ledger/, path);
+    assert.doesNotMatch(text.replaceAll('ns:pay', ''), /payments|ledger|cardpay/, path);
   }
   for (const path of ['workload/payments/ledger', 'service/payments/ledger', `drops/${row.id}`]) {
     await ask(relay, path, 404);

@@ -5,7 +5,15 @@ import { listenText, type Place, readTlsFiles, type TlsFiles } from '@heddle/hub
 import type { PageFiles } from '@heddle/web/build';
 import { type Access, openAccess, type Reader } from './access.ts';
 import { sendExport } from './export.ts';
-import { bearerToken, checkOrigin, sendBody, sendJson, sendProblem, setHeaders } from './http.ts';
+import {
+  bearerToken,
+  checkOrigin,
+  errorOf,
+  sendBody,
+  sendJson,
+  sendProblem,
+  setHeaders,
+} from './http.ts';
 import { mapForm } from './map.ts';
 import { type ApiState, answer, counts, hello } from './routes.ts';
 import { EventStream, streamWish } from './stream.ts';
@@ -49,14 +57,15 @@ export class UiServer implements AsyncDisposable {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
+    const options = 'unix' in place ? { path: place.unix } : { host: place.host, port: place.port };
     await new Promise<void>((resolve, reject) => {
       server.once('error', (cause) => {
         reject(new Error(`serve the page on ${listenText(place)}: ${cause.message}`, { cause }));
       });
-      const options =
-        'unix' in place ? { path: place.unix } : { host: place.host, port: place.port };
       server.listen(options, () => resolve());
     });
+    // A process without free descriptors cannot accept a connection; those that it has go on.
+    server.on('error', (error) => this.#settings.log?.(`serve the page: ${error.message}`));
     this.#server = server;
     const address = server.address() as AddressInfo | string | null;
     return address === null || typeof address === 'string' ? 0 : address.port;
@@ -164,8 +173,8 @@ export class UiServer implements AsyncDisposable {
       renew: async () => {
         try {
           return (await this.#access.admit(token)).canSee;
-        } catch {
-          return undefined;
+        } catch (error) {
+          return errorOf(this.#problemOf('renew the rights of a stream', error));
         }
       },
     };
@@ -187,17 +196,16 @@ export class UiServer implements AsyncDisposable {
       response.destroy();
       return;
     }
-    if (error instanceof ApiProblem) {
-      sendProblem(request, response, error);
-      return;
-    }
-    const why = error instanceof Error ? error.message : String(error);
-    this.#settings.log?.(`answer ${request.url?.slice(0, 200)}: ${why}`);
-    sendProblem(
-      request,
-      response,
-      new ApiProblem(500, 'unavailable', 'The relay could not answer; its log has the reason.'),
-    );
+    const problem = this.#problemOf(`answer ${request.url?.slice(0, 200)}`, error);
+    sendProblem(request, response, problem);
+  }
+
+  /** Returns an error as a problem. The cause of one that the relay does not expect is for its log only. */
+  #problemOf(what: string, error: unknown): ApiProblem {
+    if (error instanceof ApiProblem) return error;
+    this.#settings.log?.(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+    const text = 'The relay could not answer; its log has the reason.';
+    return new ApiProblem(500, 'unavailable', text);
   }
 }
 

@@ -29,8 +29,8 @@ export interface StreamSource {
   readonly traffic: Traffic;
   hello(): StreamEvents['hello'];
   counts(canSee: CanSee): StreamEvents['counts'];
-  /** Returns what the reader may see now, or undefined if it may not read any more. */
-  renew(): Promise<CanSee | undefined>;
+  /** Returns what the reader may see now, or the reason why it may not read any more. Never rejects. */
+  renew(): Promise<CanSee | StreamEvents['bye']>;
 }
 
 /** Reads the parameters of a stream. */
@@ -54,6 +54,7 @@ export class EventStream {
   readonly #unlisten: () => void;
   #canSee: CanSee;
   #isBlocked = false;
+  #isClosed = false;
   #seq = 0;
   #map: MapAnswer | undefined;
   #matched = 0;
@@ -85,6 +86,7 @@ export class EventStream {
 
   /** Ends the stream; `reason` is sent if it is given. */
   close(reason?: StreamEvents['bye']): void {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     this.#unlisten();
     if (reason) this.#send('bye', reason);
@@ -119,7 +121,7 @@ export class EventStream {
       this.#due.admit = now + admitMs;
       void this.#renew();
     }
-    if (this.#isBlocked) return;
+    if (this.#isBlocked || this.#isClosed) return;
     const { shows } = this.#wish;
     if (now >= this.#due.counts) {
       this.#due.counts = now + (shows === 'none' ? hiddenMs : countsMs);
@@ -163,15 +165,13 @@ export class EventStream {
   }
 
   async #renew(): Promise<void> {
-    const canSee = await this.#source.renew();
-    if (canSee) {
-      this.#canSee = canSee;
-      this.#matches = this.#view(Date.now()).matches;
+    const renewed = await this.#source.renew();
+    if (typeof renewed !== 'function') {
+      this.close(renewed);
       return;
     }
-    this.close({
-      error: { code: 'forbidden', text: 'The relay does not accept the token any more.' },
-    });
+    this.#canSee = renewed;
+    this.#matches = this.#view(Date.now()).matches;
   }
 
   #send<Name extends keyof StreamEvents>(name: Name, data: StreamEvents[Name]): void {
