@@ -18,6 +18,8 @@ export interface UiOptions {
 
 /** The relay must answer within this time after kubectl was started, in milliseconds. */
 const forwardTimeout = 15_000;
+/** A server that accepts the connection must answer within this time, in milliseconds. */
+const answerTimeout = 5000;
 
 /**
  * `heddle ui`: opens the web page, and prints its address. With a port that kubectl forwards, it goes on until
@@ -34,11 +36,14 @@ export async function ui(options: UiOptions): Promise<void> {
   }
   const address = new URL(`http://127.0.0.1:${options.port}/`);
   const kubectl = startForward(options);
+  const stop = new AbortController();
   try {
-    await Promise.race([kubectl.ended, reachSoon(address)]);
+    await Promise.race([kubectl.ended, reachSoon(address, stop.signal)]);
     show(address, options.browser);
     await kubectl.ended;
   } finally {
+    // Otherwise the process stays until the last try.
+    stop.abort();
     kubectl.child.kill();
   }
 }
@@ -54,29 +59,32 @@ export function pageAddress(text: string): URL {
 }
 
 /** Asks the relay for its introduction. A relay that wants a token has answered, too. */
-async function reach(address: URL): Promise<void> {
+async function reach(address: URL, end?: AbortSignal): Promise<void> {
   let response: Response;
   try {
-    response = await fetch(new URL('api/hello', address));
+    const timeout = AbortSignal.timeout(answerTimeout);
+    const signal = end ? AbortSignal.any([end, timeout]) : timeout;
+    response = await fetch(new URL('api/hello', address), { signal });
   } catch (error) {
     const cause = (error as Error).cause ?? error;
     const text = `open the page: ${address} does not answer: ${(cause as Error).message}`;
     throw new Failure(exitCodes.unreachable, text, { cause: error });
   }
+  await response.body?.cancel();
   if (!response.ok && response.status !== 401) {
     const text = `open the page: ${address} answers ${response.status} and is no relay of Heddle`;
     throw new Failure(exitCodes.unreachable, text);
   }
 }
 
-async function reachSoon(address: URL): Promise<void> {
+async function reachSoon(address: URL, signal: AbortSignal): Promise<void> {
   const end = performance.now() + forwardTimeout;
   for (;;) {
     try {
-      return await reach(address);
+      return await reach(address, signal);
     } catch (error) {
-      if (performance.now() > end) throw error;
-      await wait(200);
+      if (performance.now() > end || signal.aborted) throw error;
+      await wait(200, undefined, { signal });
     }
   }
 }
