@@ -38,8 +38,12 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
   });
 }
 
-/** Returns the text of an error without the code before it. */
+/** Longer texts of errors are cut: peers choose them. */
+const messageMax = 300;
+
+/** Returns the text of an error on one line, without the code before it. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return 'rawMessage' in error ? String(error.rawMessage) : error.message;
+  const text = 'rawMessage' in error ? String(error.rawMessage) : error.message;
+  return text.replace(/\p{Cc}+/gu, ' ').slice(0, messageMax);
 }

@@ -55,13 +55,16 @@ export async function followPeers(
   }
 }
 
-/** Applies a change to a list of peers. Peers beyond the limit are left out. */
+/** Names and addresses of nodes have no control characters and are shorter; a name has that of the cluster before it. */
+const usable = /^\P{Cc}{1,512}$/u;
+
+/** Applies a change to a list of peers. Peers beyond the limit, and those without a usable name, are left out. */
 export function apply(peers: Map<string, PeerNode>, change: ChangeNotification): void {
   const { name, address, type, tls } = change;
-  if (name === '') return;
+  if (!usable.test(name)) return;
   if (type === ChangeNotificationType.PEER_DELETED) {
     peers.delete(name);
-  } else if (peers.has(name) || peers.size < peersMax) {
+  } else if (usable.test(address) && (peers.has(name) || peers.size < peersMax)) {
     peers.set(name, { name, address, tlsServerName: tls?.serverName });
   }
 }

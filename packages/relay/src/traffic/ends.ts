@@ -11,6 +11,7 @@ const podsMax = 500;
 /** Names and labels from a peer are cut to this length. */
 const textMax = 253;
 const labelsMax = 32;
+const workloadsOfPodMax = 4;
 
 const kinds: ReadonlySet<string> = new Set<WorkloadKind>([
   ...(['Deployment', 'StatefulSet', 'DaemonSet', 'Job', 'Pod'] as const),
@@ -40,7 +41,7 @@ export class EndTable {
     const pod = endpoint?.podName ?? '';
     const identity = endpoint?.identity ?? 0;
     const place = identity === reservedIdentity.host ? node : '';
-    const key = `${namespace}/${pod}/${address}/${identity}/${names[0] ?? ''}/${place}`;
+    const key = `${cut(namespace)}/${cut(pod)}/${cut(address)}/${identity}/${cut(names[0] ?? '')}/${place}`;
     const known = this.#ends.get(key);
     // Labels and owners may be learned later than the name.
     if (known && known.labels?.length === Math.min(endpoint?.labels.length ?? 0, labelsMax))
@@ -59,7 +60,7 @@ export class EndTable {
       labels: (endpoint?.labels ?? []).slice(0, labelsMax).map(cut),
       hosts: names.slice(0, 4).map(cut),
       workload,
-      endpoint,
+      endpoint: endpoint && bounded(endpoint),
       podSeen: pod === '' ? undefined : podSeen(workload, cut(pod)),
     };
     if (end.podSeen && address !== '' && end.podSeen.addresses.size < 8) {
@@ -125,6 +126,24 @@ export class EndTable {
         return this.workload('', cut(names[0] ?? rangeOf(address)), 'Outside');
     }
   }
+}
+
+/** Returns an endpoint whose texts have a bounded length. */
+function bounded({ $unknown: _, ...endpoint }: Endpoint): Endpoint {
+  return {
+    ...endpoint,
+    namespace: cut(endpoint.namespace),
+    podName: cut(endpoint.podName),
+    clusterName: cut(endpoint.clusterName),
+    labels: endpoint.labels.slice(0, labelsMax).map(cut),
+    workloads: endpoint.workloads
+      .slice(0, workloadsOfPodMax)
+      .map(({ $unknown: _unknown, name, kind, ...rest }) => ({
+        ...rest,
+        name: cut(name),
+        kind: cut(kind),
+      })),
+  };
 }
 
 function podSeen(workload: Workload, name: string): PodSeen {

@@ -3,7 +3,7 @@ import { millisecondsOf, timestampOf } from '@heddle/hubble';
 import { LostEventSchema } from '@heddle/hubble/messages';
 import { BackOff, messageOf, pause } from '../peers/back-off.ts';
 import type { PeerConnection } from '../peers/connection.ts';
-import type { PeerPool } from '../peers/pool.ts';
+import { type PeerPool, peersMax } from '../peers/pool.ts';
 import { rawFlows } from './raw-flows.ts';
 import { fieldsRead } from './read-flow.ts';
 import type { Traffic } from './traffic.ts';
@@ -32,6 +32,11 @@ export async function followFlows(
         connection,
         following.finally(() => followed.delete(connection)),
       );
+    }
+    if (traffic.nodes.size > 2 * peersMax || last.size > 2 * peersMax) {
+      const names = new Set(pool.connections.map(({ peer }) => peer.name));
+      traffic.keepNodes((name) => names.has(name));
+      for (const name of last.keys()) if (!names.has(name)) last.delete(name);
     }
     await pool.changed(signal);
   }
@@ -65,7 +70,7 @@ async function followPeer(
         } else {
           const { numEventsLost, last: until } = fromBinary(LostEventSchema, bytes);
           const at = until ? Math.min(arrived, millisecondsOf(until)) : arrived;
-          traffic.lose(name, Math.min(Number(numEventsLost), Number.MAX_SAFE_INTEGER), at);
+          traffic.lose(name, Math.min(Number(numEventsLost), Number.MAX_SAFE_INTEGER), at, arrived);
         }
         if (++count % turn === 0) await new Promise((resolve) => setImmediate(resolve));
       }

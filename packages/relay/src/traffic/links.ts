@@ -79,7 +79,8 @@ export class LinkTable {
       ...(hosts ? { hosts } : {}),
     });
     const id = stableId([
-      ...[from.namespace, from.name, to.namespace, to.name, String(protocol), String(port)],
+      ...[from.namespace, from.kind, from.name, to.namespace, to.kind, to.name],
+      ...[String(protocol), String(port)],
       ...[service, verdict, String(reason), direction ?? '', rulesKey(rules)],
     ]);
     const row = newRow(

@@ -29,6 +29,8 @@ const rulesMax = 16;
 const namesMax = 4;
 /** The most ends and sets of rules that are kept by their bytes. */
 const knownMax = 50_000;
+/** Longer bytes are read each time, so that a peer with huge names does not fill the memory. */
+const keyMax = 8192;
 
 /**
  * Reads flows from protobuf's wire format. Only the fields in `fieldsRead` are decoded, and ends, services and rules,
@@ -96,6 +98,7 @@ export class FlowReader {
       endpoint === '' ? undefined : fromBinary(EndpointSchema, Buffer.from(endpoint, 'latin1'));
     const texts = names === '' ? [] : textsOf(names);
     const end = this.#ends.end(message, address, texts, node);
+    if (key.length > keyMax) return end;
     if (this.#endsByBytes.size >= knownMax) this.#endsByBytes.clear();
     const isOfNode = end.kind === 'Host';
     this.#endsByBytes.set(key, isOfNode ? 'of the node' : end);
@@ -116,6 +119,7 @@ export class FlowReader {
       else cursor.skip(tag & 7);
     }
     const text = name === '' ? '' : `${namespace}/${name}`;
+    if (bytes.length > keyMax) return text;
     if (this.#services.size >= knownMax) this.#services.clear();
     this.#services.set(bytes, text);
     return text;
@@ -132,6 +136,7 @@ export class FlowReader {
     const known = this.#rules.get(key);
     if (known) return known;
     const rules = decisions === '' ? policyRules(policies) : decisionRules(decisions, direction);
+    if (key.length > keyMax) return rules;
     if (this.#rules.size >= knownMax) this.#rules.clear();
     this.#rules.set(key, rules);
     return rules;

@@ -67,7 +67,7 @@ export class Traffic {
     const { time } = flow;
     const isOld = time < oldUntil;
     const ahead = time - arrived;
-    const isWrong = isOld ? ahead > clockMs : Math.abs(ahead) > clockMs;
+    const isWrong = ahead > clockMs || ahead < (isOld ? -minutesKept * 60_000 : -clockMs);
     if (!isOld) {
       state.clock = isWrong ? Math.round(ahead) : 0;
       countSecond(state, arrived);
@@ -89,14 +89,15 @@ export class Traffic {
     for (const listener of this.#listeners) listener(flow);
   }
 
-  /** Counts records that a node has lost. */
-  lose(node: string, count: number, time: number): void {
-    const minute = Math.floor(time / 60_000);
+  /** Counts records that a node has lost. A time before all that is kept counts as the oldest. */
+  lose(node: string, count: number, time: number, now = Date.now()): void {
+    const oldest = Math.floor(now / 60_000) - minutesKept;
+    const minute = Math.max(oldest, Math.floor(time / 60_000));
     const counts = this.#lost.get(minute) ?? new Map<string, number>();
     this.#lost.set(minute, counts);
     counts.set(node, (counts.get(node) ?? 0) + count);
     this.#node(node, time).lastLost = time;
-    for (const old of this.#lost.keys()) if (old < minute - minutesKept) this.#lost.delete(old);
+    for (const old of this.#lost.keys()) if (old < oldest) this.#lost.delete(old);
   }
 
   /** Returns the records that were lost in [from, to), of one node or of all. */
@@ -113,6 +114,11 @@ export class Traffic {
   listen(listener: (flow: RelayFlow) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Forgets nodes that are gone. */
+  keepNodes(isThere: (node: string) => boolean): void {
+    for (const name of this.nodes.keys()) if (!isThere(name)) this.nodes.delete(name);
   }
 
   /** Returns the flows of all nodes in the last whole second. */
