@@ -35,16 +35,16 @@ const limits: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     sock_release: 100,
   },
   node: {
-    node_ingress: 165_000,
+    node_ingress: 210_000,
     node_egress: 76_000,
-    from_tunnel: 165_000,
+    from_tunnel: 265_000,
     rebuild_ct_index: 22_000,
     flush_ct_entry: 4200,
     start_gc: 5000,
   },
   xdp: { node_xdp: 125_000 },
-  pod: { from_pod: 230_000, to_pod: 110_000 },
-  netkit: { from_pod: 230_000, to_pod: 110_000 },
+  pod: { from_pod: 330_000, to_pod: 134_000 },
+  netkit: { from_pod: 330_000, to_pod: 134_000 },
   stale: { stale_sockets: 300, connection_over: 100, destroy_tcp: 200, destroy_udp: 200 },
 };
 
