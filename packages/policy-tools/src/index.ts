@@ -20,6 +20,7 @@ export {
 export { type Flow, judgeFlow } from './flows.ts';
 export { groupPods, type PodGroup, workloadLabels, workloadName } from './groups.ts';
 export { type Matrix, type MatrixCell, type MatrixPort, matrixCsv, matrixOf } from './matrix.ts';
+export { type NearestRule, nearestRule, type RuleSource, type RuleTest } from './nearest.ts';
 export { type AllowedPorts, allowedPorts, allowedText } from './ports.ts';
 export { type RawRemarks, rawRemarks } from './raw-remarks.ts';
 export { type Suggestion, type SuggestRequest, suggestPolicies } from './suggest.ts';
