@@ -29,7 +29,7 @@ const layers: Readonly<Record<string, Layer>> = {
   agent: {
     imports: [
       ...['sys', 'ebpf', 'netlink', 'state', 'rpc', 'objects', 'services', 'routes', 'kube'],
-      ...['policy', 'ipam', 'podnet', 'datapath'],
+      ...['policy', 'policy-tools', 'ipam', 'podnet', 'datapath'],
     ],
     tests: ['lab'],
   },

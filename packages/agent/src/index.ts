@@ -1,4 +1,5 @@
 export type { DropNotice } from '@heddle/datapath';
+export type { NearestRule } from '@heddle/policy-tools';
 export { Agent, type AgentParts } from './agent.ts';
 export type { AgentStatus } from './agent-status.ts';
 export { prepareBpffs } from './bpffs.ts';

@@ -10,7 +10,7 @@ export { loadShared } from './core/load-shared.ts';
 export type { EntryAccess, EntryNames, MapDescription } from './core/map-description.ts';
 export { PinLock, PinsInUse } from './core/pin-lock.ts';
 export { currentPins, pinRoot } from './core/pinned-maps.ts';
-export { protocolNumber } from './core/protocols.ts';
+export { protocolNumber, protocolText } from './core/protocols.ts';
 export { Datapath, openDatapath } from './datapath.ts';
 export type {
   DatapathOptions,

@@ -12,7 +12,7 @@ import {
   TrafficDirection,
   Verdict,
 } from '@heddle/hubble/messages';
-import { flowsAt } from '@heddle/hubble/testing/client';
+import { flowsAt, nearestRuleAt } from '@heddle/hubble/testing/client';
 import { askTcp, askUdp, type LabNode, type LabPod, startBackend } from '@heddle/lab';
 import { NodeNetworkLab } from '../testing/node-network-lab.ts';
 
@@ -181,6 +181,34 @@ describe('flows of pods with network policies', () => {
         }
       });
     }
+
+    test(`the nearest rule has the line of its policy that does not fit, ${end}`, async () => {
+      const question = (source: Name, port: number) => ({
+        ...{ source: pods[source].addresses[end], destination: pods.server.addresses[end] },
+        ...{ protocol: 6, port, direction: TrafficDirection.INGRESS },
+      });
+      const failing = async (source: Name, port: number) => {
+        const answer = await nearestRuleAt(socket, question(source, port));
+        const tests = answer.tests.filter(({ fits }) => !fits);
+        return {
+          tests: tests.map(({ what, rule, here }) => `${what}: ${rule} / ${here}`),
+          lines: answer.failing.map((line) => answer.lines[line]?.trim()),
+        };
+      };
+      assert.deepEqual(await failing('client', 8081), {
+        tests: ['port: TCP 8080 / TCP 8081'],
+        lines: ['- { protocol: TCP, port: 8080 }'],
+      });
+      assert.deepEqual(await failing('spy', 8080), {
+        tests: ['peer: pods with app=client of namespace shop / shop/spy has app=spy'],
+        lines: ['- podSelector:', 'matchLabels:', 'app: client'],
+      });
+      assert.deepEqual(await failing('client', 8080), { tests: [], lines: [] });
+      await assert.rejects(
+        nearestRuleAt(socket, { ...question('client', 8081), source: 'client' }),
+        /source is no IP address/,
+      );
+    });
 
     test(`a packet that a rule denies has the rule, ${end}`, async () => {
       for (const type of [1, 5]) {

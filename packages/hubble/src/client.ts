@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { createClient } from '@connectrpc/connect';
+import { createClient, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import {
   type GetFlowsRequestSchema,
@@ -8,19 +8,28 @@ import {
   Observer,
 } from './generated/observer/observer_pb.js';
 
+/** A connection to an observer, which ends with the scope. */
+export interface ObserverTransport extends Disposable {
+  readonly transport: Transport;
+}
+
+/** Returns a connection to the observer at a unix socket. Calls on it throw ConnectError. */
+export function observerTransport(path: string): ObserverTransport {
+  const baseUrl = 'http://localhost';
+  const sessionManager = new Http2SessionManager(baseUrl, undefined, {
+    createConnection: () => connect(path),
+  });
+  return {
+    transport: createGrpcTransport({ baseUrl, sessionManager }),
+    [Symbol.dispose]: () => sessionManager.abort(),
+  };
+}
+
 /** Returns the answers of an observer at a unix socket to GetFlows. Throws ConnectError. */
 export async function* observedFlows(
   path: string,
   request: MessageInitShape<typeof GetFlowsRequestSchema>,
 ): AsyncGenerator<GetFlowsResponse> {
-  const baseUrl = 'http://localhost';
-  const sessionManager = new Http2SessionManager(baseUrl, undefined, {
-    createConnection: () => connect(path),
-  });
-  try {
-    const client = createClient(Observer, createGrpcTransport({ baseUrl, sessionManager }));
-    yield* client.getFlows(request);
-  } finally {
-    sessionManager.abort();
-  }
+  using connection = observerTransport(path);
+  yield* createClient(Observer, connection.transport).getFlows(request);
 }

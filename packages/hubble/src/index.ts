@@ -19,6 +19,7 @@ export type { FlowSource } from './flows/source.ts';
 export { millisecondsOf, timestampOf } from './flows/time.ts';
 export { MetricsError } from './metrics/context.ts';
 export { FlowMetrics } from './metrics/metrics.ts';
+export { type AskNearest, denialService } from './observer/denials.ts';
 export { FlowObserver, type ObserverOptions } from './observer/observer.ts';
 export { PeerList, type PeerNode } from './observer/peers.ts';
 export { type FlowQuery, flowQuery, readFlows } from './observer/read-flows.ts';

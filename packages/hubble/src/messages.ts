@@ -1,5 +1,10 @@
 export * from './generated/flow/flow_pb.js';
 export {
+  Denials,
+  type GetNearestRuleRequest,
+  type GetNearestRuleResponse,
+} from './generated/heddle/denials_pb.js';
+export {
   type GetFlowsRequest,
   GetFlowsRequestSchema,
   type GetFlowsResponse,

@@ -1,6 +1,12 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { observedFlows } from '../src/client.ts';
+import { createClient } from '@connectrpc/connect';
+import { observedFlows, observerTransport } from '../src/client.ts';
 import type { Flow } from '../src/generated/flow/flow_pb.js';
+import {
+  Denials,
+  type GetNearestRuleRequestSchema,
+  type GetNearestRuleResponse,
+} from '../src/generated/heddle/denials_pb.js';
 import type { GetFlowsRequestSchema } from '../src/generated/observer/observer_pb.js';
 
 /** Returns the flows that an observer at a unix socket answers. Throws ConnectError. */
@@ -13,4 +19,13 @@ export async function flowsAt(
     if (responseTypes.case === 'flow') flows.push(responseTypes.value);
   }
   return flows;
+}
+
+/** Returns the answer of an observer at a unix socket about the nearest rule. Throws ConnectError. */
+export async function nearestRuleAt(
+  path: string,
+  request: MessageInitShape<typeof GetNearestRuleRequestSchema>,
+): Promise<GetNearestRuleResponse> {
+  using connection = observerTransport(path);
+  return await createClient(Denials, connection.transport).getNearestRule(request);
 }

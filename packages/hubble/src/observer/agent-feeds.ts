@@ -1,4 +1,11 @@
-import type { DenialReasons, DnsEntry, DropEntry, FeedLoss, VerdictEntry } from '@heddle/agent';
+import type {
+  DenialReasons,
+  DnsEntry,
+  DropEntry,
+  FeedLoss,
+  NearestRule,
+  VerdictEntry,
+} from '@heddle/agent';
 import { ControlClient } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { readDnsAnswer } from '../dns/message.ts';
@@ -131,23 +138,33 @@ export class AgentFeeds implements Disposable {
     }
   }
 
-  /** Asks on the connection that is there; if the agent has left it, as at its restart, once more on a new one. Throws Failure. */
+  /** Returns the answer of the agent to `policy.nearest`. Throws Failure. */
+  async nearest(denial: DefaultDenial): Promise<NearestRule> {
+    return (await this.#question('policy.nearest', denial)) as NearestRule;
+  }
+
+  /** Throws Failure. */
   async #explain(denial: DefaultDenial): Promise<DenialReasons> {
+    return (await this.#question('policy.explain', denial)) as DenialReasons;
+  }
+
+  /** Asks on the connection that is there; if the agent has left it, as at its restart, once more on a new one. Throws Failure. */
+  async #question(method: string, denial: DefaultDenial): Promise<unknown> {
     const isOld = this.#questions !== undefined;
     try {
-      return await this.#ask(denial);
+      return await this.#ask(method, denial);
     } catch (error) {
       if (!isOld || !isUnreachable(error) || this.#closing.signal.aborted) throw error;
-      return this.#ask(denial);
+      return this.#ask(method, denial);
     }
   }
 
   /** Throws Failure. */
-  async #ask(denial: DefaultDenial): Promise<DenialReasons> {
+  async #ask(method: string, denial: DefaultDenial): Promise<unknown> {
     this.#questions ??= this.#connect('questions');
     const questions = this.#questions;
     try {
-      return (await (await questions).request('policy.explain', { ...denial })) as DenialReasons;
+      return await (await questions).request(method, { ...denial });
     } catch (error) {
       // The next question connects again.
       if (this.#questions === questions && isUnreachable(error)) this.#questions = undefined;

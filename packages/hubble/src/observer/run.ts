@@ -6,6 +6,7 @@ import { type Bpf, LinuxBpf } from '@heddle/ebpf';
 import { nodePlatform } from '@heddle/sys/node';
 import type { FlowRecord } from '../flows/record.ts';
 import { LostEventSource } from '../generated/flow/flow_pb.js';
+import { Denials } from '../generated/heddle/denials_pb.js';
 import { Observer } from '../generated/observer/observer_pb.js';
 import { Peer } from '../generated/peer/peer_pb.js';
 import { FlowMetrics } from '../metrics/metrics.ts';
@@ -18,6 +19,7 @@ import { passRecords } from '../sources/records.ts';
 import { ConnectionSweep } from '../sources/sweep.ts';
 import { NodeTables } from '../sources/tables.ts';
 import { AgentFeeds } from './agent-feeds.ts';
+import { denialService } from './denials.ts';
 import { FlowObserver } from './observer.ts';
 import { PeerList, type PeerSettings, peerName, peersOf, serverName } from './peers.ts';
 
@@ -98,10 +100,14 @@ export class RunningObserver implements AsyncDisposable {
     });
     this.#health.set(false);
     this.#server = new RpcServer({
-      services: [Observer, Peer],
+      services: [Observer, Peer, Denials],
       routes: (router) => {
         router.service(Observer, this.#observer.service());
         router.service(Peer, this.#peers.service());
+        router.service(
+          Denials,
+          denialService((denial) => this.#feeds.nearest(denial)),
+        );
       },
       health: this.#health,
       onProblem: settings.log,

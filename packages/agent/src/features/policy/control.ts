@@ -25,6 +25,9 @@ export const withoutPolicies: Methods = {
   'policy.explain': () => {
     throw new ControlError('not-found', isOff('explain denial'));
   },
+  'policy.nearest': () => {
+    throw new ControlError('not-found', isOff('show nearest rule'));
+  },
   'policy.verdicts': () => {
     throw new ControlError('not-found', isOff('watch verdicts of network policies'));
   },
@@ -38,6 +41,7 @@ export function policyMethods(
 ): Methods {
   return {
     'policy.explain': (params) => denials.explain(params),
+    'policy.nearest': (params) => denials.nearest(params),
     'policy.list': (params): Page<PolicyEntry> => {
       const after = textParam(params, 'after') ?? '';
       return pageOf(

@@ -58,6 +58,19 @@ test('a denial by default has the policies that isolate the pod and the nearest 
   ]);
 });
 
+test('the nearest rule has its properties beside those of the connection, from the same objects', () => {
+  const denials = new Denials(new VirtualTime(), () => objects);
+  const { tests, source } = denials.nearest(question);
+  const failing = tests.filter(({ fits }) => !fits);
+  assert.deepEqual(
+    failing.map(({ what, here }) => [what, here]),
+    [['port', 'TCP 80']],
+  );
+  assert.equal(source?.policy, 'NetworkPolicy default/web');
+  assert.deepEqual(denials.nearest({ ...question, port: 443 }), { tests: [], others: 0 });
+  assert.throws(() => denials.nearest({ ...question, direction: 'up' }), /direction is "up"/);
+});
+
 test('changed objects are read again, at most once in two seconds', () => {
   const time = new VirtualTime();
   let reads = 0;

@@ -1,5 +1,12 @@
 import type { PolicyInput } from '@heddle/objects';
-import { judgeDirection, nearMisses, PolicyWorld, type Question } from '@heddle/policy';
+import {
+  type Direction,
+  judgeDirection,
+  nearMisses,
+  PolicyWorld,
+  type Question,
+} from '@heddle/policy';
+import { type NearestRule, nearestRule } from '@heddle/policy-tools';
 import { formatIp, type Platform, parseIp } from '@heddle/sys';
 import { ControlError, textParam } from '../../control/protocol.ts';
 import type { Params } from '../../feature.ts';
@@ -37,10 +44,7 @@ export class Denials {
    * direction `direction`. Throws ControlError.
    */
   explain(params: Params): DenialReasons {
-    const direction = textParam(params, 'direction');
-    if (direction !== 'egress' && direction !== 'ingress') {
-      throw badParam('direction', direction, 'egress or ingress');
-    }
+    const direction = directionOf(params);
     const question = questionOf(params);
     const world = this.#current();
     const { audited, ...enforced } = judgeDirection(world, question, direction);
@@ -54,6 +58,14 @@ export class Denials {
       isolatedBy: enforced.isolatedBy,
       nearest: misses.map(({ rule, differs }) => ({ ...verdictRule(rule)!, differs })),
     };
+  }
+
+  /**
+   * Answers `policy.nearest`, which has the parameters of `policy.explain`: the rule that comes nearest to allowing the
+   * connection, with the text of its policy. Throws ControlError.
+   */
+  nearest(params: Params): NearestRule {
+    return nearestRule(this.#current(), questionOf(params), directionOf(params));
   }
 
   #current(): PolicyWorld {
@@ -71,6 +83,12 @@ export class Denials {
     this.#world = { objects: PolicyWorld.of(records), readMs: now };
     return this.#world.objects;
   }
+}
+
+function directionOf(params: Params): Direction {
+  const direction = textParam(params, 'direction');
+  if (direction === 'egress' || direction === 'ingress') return direction;
+  throw badParam('direction', direction, 'egress or ingress');
 }
 
 function questionOf(params: Params): Question {
