@@ -1,3 +1,4 @@
+import type { AskNearest } from '@heddle/hubble';
 import type { PageFiles } from '@heddle/web/build';
 import type { InventedCluster } from '@heddle/web/testing/cluster';
 import { type Access, openAccess } from '../src/api/access.ts';
@@ -19,6 +20,9 @@ export interface InventedRelayOptions {
   readonly isLive?: boolean;
   readonly page?: () => Promise<PageFiles>;
   readonly access?: Access;
+  /** Answers questions about the nearest rule on all nodes. */
+  readonly nearest?: AskNearest;
+  readonly log?: (message: string) => void;
 }
 
 const tickMs = 100;
@@ -40,7 +44,7 @@ export class InventedRelay implements AsyncDisposable {
 
   private constructor(
     cluster: InventedCluster,
-    { page, access = openAccess }: InventedRelayOptions,
+    { page, access = openAccess, log }: InventedRelayOptions,
   ) {
     const { pool, traffic } = this;
     this.#ui = new UiServer({
@@ -50,6 +54,7 @@ export class InventedRelay implements AsyncDisposable {
       version: 'heddle test',
       access,
       page,
+      ...(log ? { log } : {}),
     });
   }
 
@@ -89,7 +94,7 @@ export class InventedRelay implements AsyncDisposable {
   async #start(cluster: InventedCluster, options: InventedRelayOptions): Promise<void> {
     const { seed = 1, flowsPerSecond, beforeMs = 60_000, isLive = true } = options;
     for (const node of cluster.nodes) {
-      this.observers.set(node, await this.#folder.serve(node, 65_536));
+      this.observers.set(node, await this.#folder.serve(node, 65_536, options.nearest));
     }
     const flows = new InventedFlows(cluster, seed, flowsPerSecond);
     let now = Date.now();

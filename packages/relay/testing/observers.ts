@@ -2,13 +2,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  type AskNearest,
+  denialService,
   FlowObserver,
   HealthState,
   observerHealthName,
   type PeerNode,
   RpcServer,
 } from '@heddle/hubble';
-import { Observer } from '@heddle/hubble/messages';
+import { Denials, Observer } from '@heddle/hubble/messages';
 
 /** An observer of a node, on a socket of its own. */
 export interface ServedObserver {
@@ -27,13 +29,16 @@ export class ObserverFolder {
     return join(this.#folder, name);
   }
 
-  /** Starts an observer without flows. */
-  async serve(name: string, capacity = 10_000): Promise<ServedObserver> {
+  /** Starts an observer without flows. One without `nearest` is of a version that answers no questions about rules. */
+  async serve(name: string, capacity = 10_000, nearest?: AskNearest): Promise<ServedObserver> {
     const node = { name, labels: [], interfaceName: () => '' };
     const observer = new FlowObserver({ node, version: 'heddle 1', capacity });
     const server = new RpcServer({
       services: [Observer],
-      routes: (router) => router.service(Observer, observer.service()),
+      routes: (router) => {
+        router.service(Observer, observer.service());
+        if (nearest) router.service(Denials, denialService(nearest));
+      },
       health: new HealthState([observerHealthName]),
     });
     const unix = this.path(`${name}.sock`);

@@ -4,6 +4,7 @@ import { noSums, ruleText } from '../traffic/links.ts';
 import type { LinkRow, RelayFlow } from '../traffic/model.ts';
 import type { Traffic } from '../traffic/traffic.ts';
 import { nearestEvent } from './changes.ts';
+import { type NearestSource, nearestOf } from './nearest-rule.ts';
 import {
   ApiProblem,
   type CanSee,
@@ -63,8 +64,15 @@ export function dropsNow(traffic: Traffic, now: number, canSee: CanSee): string[
     .map(({ id }) => id);
 }
 
-/** Returns an explanation of a kind of drops. Throws ApiProblem if there is none with this id. */
-export function explainDrop(view: View, id: string): Explanation {
+/**
+ * Returns an explanation of a kind of drops, with the rule that the observer of its last packet finds nearest. Throws
+ * ApiProblem if there is none with this id.
+ */
+export async function explainDrop(
+  view: View,
+  id: string,
+  observers: NearestSource,
+): Promise<Explanation> {
   const { traffic, canSee, now } = view;
   const row = [...traffic.links.rows].find(
     (each) => each.id === id && each.verdict !== 'forwarded' && isVisible(each.subject, canSee),
@@ -76,14 +84,13 @@ export function explainDrop(view: View, id: string): Explanation {
   const sample = lastFlow(traffic, row);
   return {
     ...dropKind(row, now, day.count),
-    ...{ tests: [], others: 0, facts: factsOf(row) },
+    ...{ ...(await nearestOf(observers, row, sample)), facts: factsOf(row) },
     ...(change ? { change } : {}),
     trace: traceOf(row, sample),
   };
 }
 
 function factsOf({ from, to, rules, service }: LinkRow): Explanation['facts'] {
-  const pods = [...to.pods.values()].map(({ name }) => name).slice(0, 10);
   const texts = (relation: RuleRef['relation']) =>
     rules.filter((each) => each.relation === relation).map(ruleText);
   return {
@@ -94,7 +101,7 @@ function factsOf({ from, to, rules, service }: LinkRow): Explanation['facts'] {
       nearest: texts('nearest'),
     },
     ...(service === '' ? {} : { service }),
-    ...(pods.length === 0 ? {} : { pods }),
+    ...(to.pods.size === 0 ? {} : { pods: to.pods.size }),
   };
 }
 

@@ -19,9 +19,10 @@ export interface ApiState {
   readonly traffic: Traffic;
   readonly cluster: string;
   readonly version: string;
+  readonly log?: (message: string) => void;
 }
 
-/** Returns the answer to a request below `api/`. Throws ApiProblem. */
+/** Returns the answer to a request below `api/`, or a promise of it. Throws ApiProblem. */
 export function answer(
   state: ApiState,
   path: readonly string[],
@@ -40,7 +41,7 @@ export function answer(
     case 'timeline':
       return timelineOf(asked(), Math.max(1, Number(parameters.get('step')) || 300));
     case 'drops':
-      return rest.length === 0 ? dropsOf(asked()) : explainDrop(asked(), rest[0]!);
+      return rest.length === 0 ? dropsOf(asked()) : explainDrop(asked(), rest[0]!, state);
     case 'changes': {
       const filter = filterOf(parameters.get('f') ?? '');
       const range = (name: string) => {

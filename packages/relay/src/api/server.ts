@@ -27,7 +27,6 @@ export interface UiSettings extends ApiState {
   readonly tls?: TlsFiles | undefined;
   /** Returns the files of the page; undefined serves the API only. */
   readonly page?: (() => Promise<PageFiles>) | undefined;
-  readonly log?: (message: string) => void;
 }
 
 const streamsMax = 256;
@@ -146,7 +145,7 @@ export class UiServer implements AsyncDisposable {
           response,
         );
       default:
-        sendJson(request, response, answer(this.#settings, path, parameters, reader));
+        sendJson(request, response, await answer(this.#settings, path, parameters, reader));
     }
   }
 
