@@ -364,8 +364,8 @@ export class PodTables {
   }
 
   /**
-   * Writes an entry so that a program that reads it meanwhile skips it: with an index of 0, which is written last. An entry of the same interface stays valid, or
-   * else packets would pass without the policies of the pod.
+   * Writes an entry so that a program that reads it meanwhile skips it: with an index of 0, which is written last. An
+   * entry of the same interface stays valid, or else packets would pass without the policies of the pod.
    */
   #write(memory: ArrayMemory, place: number, entry: Uint8Array, ifindexAt: number): void {
     const bytes = memory.first(memory.length);

@@ -114,12 +114,12 @@ const toTcp: Helper = (machine) => {
 };
 
 /** The connections of the machine's sockets have no packets, so no packet belongs to one of them. */
-const lookupTcp: Helper = (machine) => {
+const lookupSocket: Helper = (machine) => {
   machine.argumentBytes(2, machine.registers[6]!);
   machine.answerPointer(0);
 };
 
-/** There is no socket that lookupTcp could have returned. */
+/** There is no socket that lookupSocket could have returned. */
 const releaseSocket: Helper = (machine) => machine.refuse('r1 is no socket that was looked up');
 
 /** The implementations by number of `enum bpf_func_id` (linux/bpf.h). */
@@ -128,8 +128,9 @@ export const socketHelpers: Readonly<Record<number, readonly [name: string, help
   49: ['setsockopt', setOption],
   57: ['getsockopt', getOption],
   64: ['bind', bind],
+  85: ['sk_lookup_udp', lookupSocket],
   86: ['sk_release', releaseSocket],
-  99: ['skc_lookup_tcp', lookupTcp],
+  99: ['skc_lookup_tcp', lookupSocket],
   107: ['sk_storage_get', storageGet],
   108: ['sk_storage_delete', storageDelete],
   122: ['get_netns_cookie', netnsCookie],
