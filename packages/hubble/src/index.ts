@@ -2,7 +2,7 @@ export { observedFlows } from './client.ts';
 export { FilterError } from './filters/errors.ts';
 export { type FlowMatch, flowMatch } from './filters/filters.ts';
 export { identityOf, reservedIdentity } from './flows/identity.ts';
-export { type FlowNode, flowMessage, lossMessage, responseJson } from './flows/message.ts';
+export { type FlowNode, flowMessage, responseJson } from './flows/message.ts';
 export {
   type Decision,
   type DnsRecord,

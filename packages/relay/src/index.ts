@@ -4,7 +4,6 @@ export { UiServer, type UiSettings } from './api/server.ts';
 export { collectorUrl } from './export/otlp.ts';
 export { relayService } from './observer/service.ts';
 export type { ConnectionSettings } from './peers/connection.ts';
-export { followPeers } from './peers/follow-peers.ts';
 export { PeerPool } from './peers/pool.ts';
 export type { PeerTlsFiles, Target } from './peers/transport.ts';
 export { type RelaySettings, RunningRelay, type UiPlace } from './run.ts';

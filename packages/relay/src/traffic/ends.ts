@@ -18,7 +18,8 @@ const kinds: ReadonlySet<string> = new Set<WorkloadKind>([
 ]);
 /** Letters and digits of which Kubernetes makes the ends of names. */
 const generated = '[bcdfghjklmnpqrstvwxz2456789]';
-const podOfDeployment = new RegExp(`^(.+)-${generated}{6,10}-${generated}{5}$`);
+/** The name of a pod of a Deployment: the Deployment's name, the hash of the template, and an end of its own. */
+export const podOfDeployment = new RegExp(`^(.+)-(${generated}{6,10})-${generated}{5}$`);
 
 /** The ends and workloads that flows have named. */
 export class EndTable {

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { ClusterEvent } from '@heddle/web/contract';
+import { podOfDeployment } from './ends.ts';
 import type { RelayFlow, Workload } from './model.ts';
 
 /** Events beyond this number push out the oldest. */
 const eventsMax = 5000;
 /** A repeated event within this time is the same one, in milliseconds. */
 const repeatMs = 600_000;
-/** The hash of a ReplicaSet in the name of a pod. */
-const templateOf = /-([bcdfghjklmnpqrstvwxz2456789]{6,10})-[bcdfghjklmnpqrstvwxz2456789]{5}$/;
 const workloadsMax = 20_000;
 
 /** Changes of the cluster, as far as flows and connections to nodes show them. */
@@ -47,7 +46,7 @@ export class EventLog {
 
   #observePod(workload: Workload, pod: string | undefined, time: number): void {
     if (pod === undefined || workload.kind !== 'Deployment') return;
-    const template = templateOf.exec(pod)?.[1];
+    const template = podOfDeployment.exec(pod)?.[2];
     if (template === undefined) return;
     const known = this.#templates.get(workload);
     if (known === template) return;
