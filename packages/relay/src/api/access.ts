@@ -41,8 +41,9 @@ export class TokenAccess implements Access {
 
   async admit(token: string | undefined): Promise<Reader> {
     if (Date.now() - this.#readAt >= rereadMs) {
-      this.#readAt = Date.now();
+      // While the file cannot be read, each request fails.
       this.#digest = digestOf(readToken(this.#file));
+      this.#readAt = Date.now();
     }
     if (token !== undefined && timingSafeEqual(digestOf(token), this.#digest)) return everything;
     throw notAdmitted(token);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { toBinary } from '@bufbuild/protobuf';
 import { flowMessage } from '@heddle/hubble';
@@ -64,4 +65,23 @@ test('a client that reads nothing costs no memory', async (t) => {
   }
   const grown = response.writableLength - before;
   assert.ok(grown < 100_000, `${grown} bytes are queued for a client that reads nothing`);
+});
+
+test('a stream whose rights cannot be asked for ends with the reason', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval', 'Date'], now: 1_700_000_000_000 });
+  const response = new PassThrough();
+  t.after(() => response.destroy());
+  const wish = { shows: 'none' as const, filter: parseFilter(''), windowMs: 900_000 };
+  const reason = { code: 'unavailable' as const, text: 'The API server did not answer.' };
+  const source = {
+    traffic: new Traffic(),
+    hello: () => ({}) as never,
+    counts: () => ({}) as never,
+    renew: async () => ({ error: reason }),
+  };
+  const form = { level: 'ns' as const, open: [] };
+  new EventStream(response as unknown as ServerResponse, { ...wish, form }, source, () => true);
+  t.mock.timers.tick(61_000);
+  const text = (await response.toArray()).join('');
+  assert.match(text, /event: bye\ndata: {"error":{"code":"unavailable"[^\n]*}}\n\n$/);
 });
