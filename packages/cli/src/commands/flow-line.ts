@@ -11,6 +11,7 @@ import {
   Verdict,
 } from '@heddle/hubble/messages';
 import { styled } from '../print.ts';
+import { printable } from '../printable.ts';
 import { endpoint } from './service.ts';
 
 const colours: Readonly<Partial<Record<Verdict, 'green' | 'red' | 'yellow'>>> = {
@@ -26,12 +27,19 @@ const events: Readonly<Record<number, string>> = { 1: 'drop', 5: 'policy-verdict
 export function flowLine(flow: Flow): string {
   const { IP, source, destination, sourceNames, destinationNames, verdict } = flow;
   const [sourcePort, destinationPort] = portsOf(flow);
+  // Names, those of name servers among them, come from others and must not begin a line of their own.
   const time = flow.time ? new Date(millisecondsOf(flow.time)).toISOString() : '-';
   const from = endText(source, sourceNames, IP?.source ?? '', sourcePort);
   const to = endText(destination, destinationNames, IP?.destination ?? '', destinationPort);
-  const shown = styled(colours[verdict] ?? 'dim', Verdict[verdict]!.padEnd(9));
+  const shown = styled(colours[verdict] ?? 'dim', nameOf(Verdict, verdict).padEnd(9));
   const more = [protocolText(flow), eventText(flow), whyText(flow)].filter((each) => each !== '');
-  return `${time}  ${shown}  ${from} ${flow.isReply ? '<' : '-'}> ${to}  ${more.join('  ')}`;
+  const text = `${from} ${flow.isReply ? '<' : '-'}> ${to}  ${more.join('  ')}`;
+  return `${time}  ${shown}  ${printable(text)}`;
+}
+
+/** Returns the name of a value, or its number: an observer of a later version may have further values. */
+function nameOf(values: Readonly<Record<number, string>>, value: number): string {
+  return values[value] ?? String(value);
 }
 
 /** Returns a pod by its name, and another end by its address with a DNS name or its reserved label. */
@@ -65,17 +73,18 @@ function protocolText({ l4 }: Flow): string {
 function eventText({ eventType, trafficDirection, traceObservationPoint }: Flow): string {
   const name = events[eventType?.type ?? 0];
   if (name === 'policy-verdict') {
-    return `${name} ${TrafficDirection[trafficDirection]!.toLowerCase()}`;
+    return `${name} ${nameOf(TrafficDirection, trafficDirection).toLowerCase()}`;
   }
   if (name !== undefined) return name;
-  return TraceObservationPoint[traceObservationPoint]!.toLowerCase().replaceAll('_', '-');
+  const point = nameOf(TraceObservationPoint, traceObservationPoint);
+  return point.toLowerCase().replaceAll('_', '-');
 }
 
 /** Returns the reason why a packet is dropped, and the rule or the policies that decided. */
 function whyText(flow: Flow): string {
   const reason =
     flow.verdict === Verdict.DROPPED
-      ? DropReason[flow.dropReasonDesc]!.toLowerCase().replaceAll('_', ' ')
+      ? nameOf(DropReason, flow.dropReasonDesc).toLowerCase().replaceAll('_', ' ')
       : '';
   const decisions = flow.heddle?.decisions ?? [];
   const by = decisions.map(decisionText).filter((each) => each !== '');
@@ -87,7 +96,7 @@ function decisionText({ relation, direction, policy, rule, ruleName }: PolicyDec
   if (!policy) return '';
   if (relation === PolicyDecision_Relation.ISOLATES) return `isolated by ${policyText(policy)}`;
   const name = ruleName === '' ? '' : ` "${ruleName}"`;
-  const text = `${TrafficDirection[direction]!.toLowerCase()}[${rule - 1}]${name} of ${policyText(policy)}`;
+  const text = `${nameOf(TrafficDirection, direction).toLowerCase()}[${rule - 1}]${name} of ${policyText(policy)}`;
   return relation === PolicyDecision_Relation.NEAREST ? `nearest ${text}` : text;
 }
 
