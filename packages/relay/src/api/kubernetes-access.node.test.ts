@@ -98,6 +98,24 @@ test('without a token, with a false one and without an API server nothing is sho
   assert.equal(asked.length, count);
 });
 
+test('false tokens push out no reader, and few are asked about at once', async (t) => {
+  const { access, asked } = await serveReviews(t);
+  await access.admit('alice-token');
+  for (let i = 0; i < 600; i += 8) {
+    const some = Array.from({ length: 8 }, (_, n) => access.admit(`false-${i + n}`));
+    for (const each of some) await assert.rejects(each, problem(401));
+  }
+  const before = asked.length;
+  await access.admit('alice-token');
+  await assert.rejects(access.admit('false-599'), problem(401));
+  assert.equal(asked.length, before, 'both answers are kept');
+  const many = Array.from({ length: 20 }, (_, n) => access.admit(`other-${n}`));
+  const results = await Promise.allSettled(many);
+  const statuses = results.map((each) => (each as PromiseRejectedResult).reason.status);
+  assert.deepEqual([statuses.filter((each) => each === 401).length, statuses.length], [8, 20]);
+  assert.equal(asked.length, before + 8);
+});
+
 test('the API server is found in pods only', () => {
   assert.throws(
     () => inClusterServer({}),

@@ -32,8 +32,10 @@ export function inClusterServer(environment: NodeJS.ProcessEnv): ApiServer {
 
 /** Answers hold for this time, in milliseconds. */
 const keptMs = 60_000;
-/** The most readers whose rights are kept. */
-const readersMax = 500;
+/** The most readers whose rights are kept, and the most tokens that are known to be false. */
+const keptMax = 500;
+/** The most tokens that the API server is asked about at once: everybody can send any number. */
+const tokensAtOnce = 8;
 /** The most namespaces that a reader's rights are asked for. */
 const namespacesMax = 1000;
 const questionsAtOnce = 8;
@@ -49,7 +51,8 @@ interface User {
 
 interface Kept {
   readonly until: number;
-  readonly reader: Promise<Reader>;
+  /** Undefined for a token that the API server does not accept. */
+  readonly reader: Reader | undefined;
 }
 
 /**
@@ -61,7 +64,10 @@ export class KubernetesAccess implements Access {
   readonly isProtected = true;
   readonly #server: ApiServer;
   readonly #namespaces: () => Iterable<string>;
-  readonly #kept = new Map<string, Kept>();
+  readonly #readers = new Map<string, Kept>();
+  /** These have a place of their own, so that they push out no reader. */
+  readonly #refused = new Map<string, Kept>();
+  readonly #asked = new Map<string, Promise<Reader>>();
 
   /** `namespaces` returns those that flows have named. */
   constructor(server: ApiServer, namespaces: () => Iterable<string>) {
@@ -72,18 +78,40 @@ export class KubernetesAccess implements Access {
   async admit(token: string | undefined): Promise<Reader> {
     if (token === undefined) throw notAdmitted(token);
     const key = createHash('sha256').update(token).digest('base64');
-    const kept = this.#kept.get(key);
-    if (kept && Date.now() < kept.until) return kept.reader;
-    this.#kept.delete(key);
-    if (this.#kept.size >= readersMax) this.#kept.delete(this.#kept.keys().next().value!);
-    const reader = this.#ask(token);
-    this.#kept.set(key, { until: Date.now() + keptMs, reader });
-    // A failure of the API server is not kept.
-    reader.catch((error: unknown) => {
+    const kept = this.#readers.get(key) ?? this.#refused.get(key);
+    if (kept && Date.now() < kept.until) {
+      if (kept.reader) return kept.reader;
+      throw notAdmitted(token);
+    }
+    const asked = this.#asked.get(key);
+    if (asked) return asked;
+    if (this.#asked.size >= tokensAtOnce) {
+      const text = 'The relay asks the API server about other tokens. Try again.';
+      throw new ApiProblem(503, 'unavailable', text);
+    }
+    const answer = this.#askFor(key, token);
+    this.#asked.set(key, answer);
+    try {
+      return await answer;
+    } finally {
+      this.#asked.delete(key);
+    }
+  }
+
+  /** Keeps the answer; a failure of the API server is none. */
+  async #askFor(key: string, token: string): Promise<Reader> {
+    const until = Date.now() + keptMs;
+    this.#readers.delete(key);
+    this.#refused.delete(key);
+    try {
+      const reader = await this.#ask(token);
+      keep(this.#readers, key, { until, reader });
+      return reader;
+    } catch (error) {
       const isAnswer = error instanceof ApiProblem && error.status === 401;
-      if (!isAnswer) this.#kept.delete(key);
-    });
-    return reader;
+      if (isAnswer) keep(this.#refused, key, { until, reader: undefined });
+      throw error;
+    }
   }
 
   async #ask(token: string): Promise<Reader> {
@@ -160,4 +188,10 @@ export class KubernetesAccess implements Access {
       sent.end(body);
     });
   }
+}
+
+/** Adds an answer, and removes the oldest one beyond the limit. */
+function keep(answers: Map<string, Kept>, key: string, kept: Kept): void {
+  if (answers.size >= keptMax) answers.delete(answers.keys().next().value!);
+  answers.set(key, kept);
 }
