@@ -44,6 +44,7 @@ test('a relay that starts again has the links that it had', (t) => {
   }
   const after = new Traffic();
   using file = new HistoryFile(path, 64 * mebibyte);
+  for (const each of [path, `${path}-wal`]) assert.equal(statSync(each).mode & 0o027, 0, each);
   const oldest = file.load(after, now);
   assert.ok(oldest !== undefined && oldest <= now - 20 * 3_600_000);
   assert.deepEqual(countsOf(after, now), countsOf(before, now));

@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { RuleRef, WorkloadKind } from '@heddle/web/contract';
 import type { Sums } from '../traffic/buckets.ts';
@@ -42,6 +43,8 @@ export class HistoryFile implements Disposable {
     this.#path = path;
     this.#bytesMax = bytesMax;
     try {
+      // SQLite gives its other files the mode of this one; flows are not for everybody.
+      closeSync(openSync(path, 'a', 0o640));
       this.#database = new DatabaseSync(path);
       prepareTables(this.#database);
     } catch (cause) {
@@ -116,9 +119,13 @@ export class HistoryFile implements Disposable {
     traffic.countedUntil = Math.min(now, Number(state?.value ?? 0));
     const links = new Map<number, LinkRow | undefined>();
     const oldest = Math.floor(now / minuteMs) - dayMinutes;
-    for (const { number, id, body } of this.#database
-      .prepare('SELECT number, id, body FROM link')
-      .iterate()) {
+    // The latest links come first, as there may not be room for all.
+    const latest = this.#database.prepare(
+      `SELECT number, id, body FROM link
+       JOIN (SELECT link, max(minute) AS last FROM counts WHERE minute >= ? GROUP BY link) ON link = number
+       ORDER BY last DESC`,
+    );
+    for (const { number, id, body } of latest.iterate(oldest)) {
       links.set(Number(number), restoreLink(traffic, String(id), String(body)));
     }
     const counts = this.#database.prepare(
