@@ -28,5 +28,5 @@ export { HealthState, observerHealthName } from './server/health.ts';
 export { serveMetrics } from './server/metrics-server.ts';
 export { type Place, parsePlace } from './server/place.ts';
 export { type Listen, listenText, RpcServer, type ServerOptions } from './server/server.ts';
-export { readTlsFiles, type TlsFiles } from './server/tls-files.ts';
+export { readTlsFiles, type TlsFiles, watchTlsFiles } from './server/tls-files.ts';
 export { Waiting } from './waiting.ts';

@@ -21,7 +21,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { Health } from '../generated/grpc/health/v1/health_pb.js';
 import { type HealthState, healthService } from './health.ts';
 import { addReflection } from './reflection.ts';
-import { isSameMaterial, readTlsFiles, type TlsFiles, type TlsMaterial } from './tls-files.ts';
+import { readTlsFiles, type TlsFiles, watchTlsFiles } from './tls-files.ts';
 
 /** An address that a server listens on. */
 export type Listen =
@@ -111,31 +111,35 @@ class Listener {
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
   readonly #onProblem: (message: string) => void;
-  #timer: NodeJS.Timeout | undefined;
-  #material: TlsMaterial | undefined;
-  /** The reason for which the files of TLS cannot be used now, or the empty text. */
-  #problem = '';
+  readonly #tlsWatch: Disposable | undefined;
 
   constructor(
     listen: Listen,
     handler: ReturnType<typeof connectNodeAdapter>,
-    { onProblem = () => {}, reloadInterval = 10_000 }: ServerOptions,
+    { onProblem = () => {}, reloadInterval }: ServerOptions,
   ) {
     this.#listen = listen;
     this.#onProblem = onProblem;
     const settings = { maxConcurrentStreams: streamsMax };
     if ('host' in listen && listen.tls) {
       const files = listen.tls;
-      this.#material = readTlsFiles(files);
+      const material = readTlsFiles(files);
       const isMutual = files.clientAuthority !== undefined;
       const server = createSecureServer(
         {
-          ...{ ...this.#material, settings, minVersion: 'TLSv1.3', allowHTTP1: true },
+          ...{ ...material, settings, minVersion: 'TLSv1.3', allowHTTP1: true },
           ...{ requestCert: isMutual, rejectUnauthorized: isMutual },
         },
         handler,
       );
-      this.#timer = setInterval(() => this.#reload(files), reloadInterval).unref();
+      this.#tlsWatch = watchTlsFiles(files, {
+        ...{ material, onProblem, interval: reloadInterval },
+        apply: ({ cert, key, ca }) =>
+          server.setSecureContext({
+            ...{ cert, key, minVersion: 'TLSv1.3' },
+            ...(ca === undefined ? {} : { ca }),
+          }),
+      });
       this.#server = server;
       this.#watchSessions(server);
     } else {
@@ -173,7 +177,7 @@ class Listener {
     try {
       await this.#start();
     } catch (cause) {
-      clearInterval(this.#timer);
+      this.#tlsWatch?.[Symbol.dispose]();
       const why = cause instanceof Error ? cause.message : String(cause);
       const isInUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
       const remedy = isInUse ? ' (end what answers there, or choose another address)' : '';
@@ -201,7 +205,7 @@ class Listener {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#tlsWatch?.[Symbol.dispose]();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     // Answers to ended calls are on their way. A client that does not read them is not waited for.
     const deadline = setTimeout(() => {
@@ -214,24 +218,6 @@ class Listener {
   }
 
   /** Reads the certificates again and uses them for new connections if they can be used. */
-  #reload(files: TlsFiles): void {
-    try {
-      const material = readTlsFiles(files);
-      if (!this.#material || !isSameMaterial(this.#material, material)) {
-        (this.#server as Http2SecureServer).setSecureContext({
-          ...{ cert: material.cert, key: material.key, minVersion: 'TLSv1.3' },
-          ...(material.ca === undefined ? {} : { ca: material.ca }),
-        });
-        this.#material = material;
-      }
-      this.#problem = '';
-    } catch (error) {
-      // Certificate and key are replaced one after the other, so the next look may succeed.
-      const why = error instanceof Error ? error.message : String(error);
-      if (why !== this.#problem) this.#onProblem(`the TLS certificates stay as they are: ${why}`);
-      this.#problem = why;
-    }
-  }
 }
 
 /** The first bytes of a connection of HTTP/2 (RFC 9113, 3.4), of which the first two begin no method of HTTP/1.1. */

@@ -35,8 +35,45 @@ export function readTlsFiles({ certificate, key, clientAuthority }: TlsFiles): T
   return material;
 }
 
+/** The receivers of what a watch of files finds. */
+export interface TlsWatchOptions {
+  /** The contents that are in use. */
+  readonly material: TlsMaterial;
+  /** Takes changed contents into use. */
+  readonly apply: (material: TlsMaterial) => void;
+  readonly onProblem: (message: string) => void;
+  /** Milliseconds. Default: 10 s. */
+  readonly interval?: number | undefined;
+}
+
+/**
+ * Reads the files again and again, and applies contents that have changed. Files that cannot be used leave those in use
+ * as they are, which is reported once.
+ */
+export function watchTlsFiles(
+  files: TlsFiles,
+  { material: first, apply, onProblem, interval = 10_000 }: TlsWatchOptions,
+): Disposable {
+  let material = first;
+  let problem = '';
+  const timer = setInterval(() => {
+    try {
+      const next = readTlsFiles(files);
+      if (!isSameMaterial(material, next)) apply(next);
+      material = next;
+      problem = '';
+    } catch (error) {
+      // Certificate and key are replaced one after the other, so the next look may succeed.
+      const why = messageOf(error);
+      if (why !== problem) onProblem(`the TLS certificates stay as they are: ${why}`);
+      problem = why;
+    }
+  }, interval).unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
 /** Returns true if the contents are the same. */
-export function isSameMaterial(one: TlsMaterial, other: TlsMaterial): boolean {
+function isSameMaterial(one: TlsMaterial, other: TlsMaterial): boolean {
   const isSame = (a: Buffer | undefined, b: Buffer | undefined) =>
     a === undefined || b === undefined ? a === b : a.equals(b);
   return isSame(one.cert, other.cert) && isSame(one.key, other.key) && isSame(one.ca, other.ca);

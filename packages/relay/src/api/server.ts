@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { listenText, type Place, readTlsFiles, type TlsFiles } from '@heddle/hubble';
+import { listenText, type Place, readTlsFiles, type TlsFiles, watchTlsFiles } from '@heddle/hubble';
 import type { PageFiles } from '@heddle/web/build';
 import { type Access, openAccess, type Reader } from './access.ts';
 import { sendExport } from './export.ts';
@@ -31,8 +31,6 @@ export interface UiSettings extends ApiState {
 
 const streamsMax = 256;
 const connectionsMax = 1024;
-/** Changed certificates take effect after this time, in milliseconds. */
-const reloadMs = 10_000;
 
 /** Serves the page and its API. Everything is read with GET; nothing that is asked for changes anything. */
 export class UiServer implements AsyncDisposable {
@@ -41,7 +39,7 @@ export class UiServer implements AsyncDisposable {
   readonly #streams = new Set<EventStream>();
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #tlsWatch: Disposable | undefined;
 
   constructor(settings: UiSettings) {
     this.#settings = settings;
@@ -71,7 +69,7 @@ export class UiServer implements AsyncDisposable {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#tlsWatch?.[Symbol.dispose]();
     const closing = { error: { code: 'unavailable' as const, text: 'The relay ends.' } };
     for (const stream of this.#streams) stream.close(closing);
     const server = this.#server;
@@ -95,18 +93,16 @@ export class UiServer implements AsyncDisposable {
     };
     const { tls, log } = this.#settings;
     if (!tls) return createServer(handler);
-    const contextOf = () => {
-      const { cert, key } = readTlsFiles(tls);
-      return { cert, key, minVersion: 'TLSv1.2' as const };
-    };
-    const server = createTlsServer(contextOf(), handler);
-    this.#timer = setInterval(() => {
-      try {
-        server.setSecureContext(contextOf());
-      } catch (error) {
-        log?.(`the page's certificate stays as it is: ${(error as Error).message}`);
-      }
-    }, reloadMs).unref();
+    const material = readTlsFiles(tls);
+    const contextOf = ({ cert, key }: typeof material) => ({
+      ...{ cert, key, minVersion: 'TLSv1.2' as const },
+    });
+    const server = createTlsServer(contextOf(material), handler);
+    this.#tlsWatch = watchTlsFiles(tls, {
+      material,
+      apply: (changed) => server.setSecureContext(contextOf(changed)),
+      onProblem: (problem) => log?.(`serve the page: ${problem}`),
+    });
     return server;
   }
 
