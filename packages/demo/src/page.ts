@@ -63,6 +63,8 @@ export class DemoPage {
       if (Date.now() > deadline) throw new Error(`start the page: a node is missing: ${problem}`);
       await sleep(100);
     }
+    // The first request has the page compiled, which would keep the first reader without events for seconds.
+    await fetch(url);
     return url;
   }
 
