@@ -29,7 +29,7 @@ function isField(target: EventTarget | null): boolean {
 /** Handles the keys that all views share. Views handle theirs first and prevent the default then. */
 export function handleKey(event: KeyboardEvent, page: PageState): void {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (!page.hasShortcuts && event.key.length === 1) return;
+  if (page.denial || (!page.hasShortcuts && event.key.length === 1)) return;
   if (isField(event.target) || document.querySelector('dialog[open]')) return;
   const act = actionOf(event, page);
   if (!act) return;

@@ -1,6 +1,7 @@
 import '../style/tokens.css';
 import '../style/base.css';
 import '../style/frame.css';
+import '../style/login.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
 

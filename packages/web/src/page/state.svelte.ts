@@ -1,7 +1,8 @@
 import type { ClusterEvent, Counts, FlowRows, Hello, MapAnswer } from '../contract.ts';
-import type { Parameters } from './api.ts';
+import { checkToken, type Denied, type Parameters } from './api.ts';
 import { applyDelta, isWholeMap } from './map-delta.ts';
 import { type Connection, Stream } from './stream.ts';
+import { forgetToken, keepToken, readToken } from './token.ts';
 import {
   changeRoute,
   formatRoute,
@@ -39,6 +40,10 @@ export class PageState {
   /** False if the reader switched single keys off. */
   hasShortcuts = $state(localStorage.getItem('heddle.keys') !== 'off');
   isKeysOpen = $state(false);
+  /** The relay's sentence while it asks for a token; the page shows the login then. */
+  denial: { readonly text: string; readonly isError: boolean } | undefined = $state.raw();
+  /** True if this tab keeps a token. */
+  hasToken = $state(readToken() !== undefined);
   /** The last sentence for readers of the live region. */
   announcement = $state('');
 
@@ -83,6 +88,7 @@ export class PageState {
         this.connection = connection;
       }
     },
+    denied: (text, token) => this.deny(text, token),
   });
 
   /** The relay's time in milliseconds, which may differ from the browser's. */
@@ -166,6 +172,34 @@ export class PageState {
   /** Ends the stream, as for a hidden tab. */
   closeStream(): void {
     this.#stream.close();
+  }
+
+  /** Leads to the login. The answer to a request with another token than the present one is of no account. */
+  readonly deny: Denied = (text, token) => {
+    if (token === readToken()) this.#leave({ text, isError: token !== undefined });
+  };
+
+  /** Keeps a token if the relay accepts it, and shows the views. Throws as the requests of Api do. */
+  async login(token: string): Promise<void> {
+    await checkToken(token);
+    keepToken(token);
+    this.hasToken = true;
+    this.denial = undefined;
+  }
+
+  /** Forgets the token and what was read with it, and shows the login. */
+  readonly forget = (): void => this.#leave({ text: words.tokenForgotten, isError: false });
+
+  #leave(denial: { readonly text: string; readonly isError: boolean }): void {
+    forgetToken();
+    this.closeStream();
+    this.hasToken = false;
+    this.isKeysOpen = false;
+    // The next reader may see less.
+    [this.hello, this.counts, this.map, this.events] = [undefined, undefined, undefined, []];
+    this.announcement = '';
+    this.connection = { kind: 'connecting', since: Date.now() };
+    this.denial = denial;
   }
 
   /** Follows the browser: the URL, the width, the clock. Returns the function that ends it. */

@@ -1,5 +1,7 @@
 import type { StreamEvents } from '../contract.ts';
-import { type Parameters, requestUrl } from './api.ts';
+import { type Denied, isTokenWanted, openStream, type Parameters } from './api.ts';
+import { readEvents, type ServerEvent } from './sse.ts';
+import { readToken } from './token.ts';
 
 /** The state of the stream, for the button Live and the note Not live. Milliseconds since 1970. */
 export type Connection =
@@ -11,6 +13,8 @@ export type Connection =
 export interface StreamHandlers {
   readonly events: { readonly [Name in keyof StreamEvents]: (event: StreamEvents[Name]) => void };
   readonly connection: (connection: Connection) => void;
+  /** Is called when the relay asks for a token; the stream is not tried again then. */
+  readonly denied: Denied;
 }
 
 /** The relay counts as silent after this time without an event. */
@@ -22,12 +26,12 @@ export function retryDelay(failures: number): number {
 }
 
 /**
- * The one stream of server-sent events of this tab. It reconnects by itself. EventSource's own reconnection
- * is not used, because the page shows when the next try is and offers one at once.
+ * The one stream of server-sent events of this tab. It reconnects by itself, and shows when the next try is and
+ * offers one at once. EventSource is not used, because it sends no token.
  */
 export class Stream {
   readonly #handlers: StreamHandlers;
-  #source: EventSource | undefined;
+  #abort: AbortController | undefined;
   #parameters: Parameters = {};
   #failures = 0;
   #lastWord = Date.now();
@@ -47,31 +51,59 @@ export class Stream {
   /** Connects at once. */
   tryNow(): void {
     this.close();
-    const source = new EventSource(requestUrl(['stream'], this.#parameters));
-    this.#source = source;
-    const names = ['hello', 'counts', 'map', 'flows', 'events', 'bye'] as const;
-    for (const name of names) this.#listen(source, name);
-    source.addEventListener('error', () => this.#fail());
+    const abort = new AbortController();
+    this.#abort = abort;
     this.#watch();
+    void this.#follow(abort.signal);
   }
 
   /** Ends the stream, as for a hidden tab. */
   close(): void {
     clearTimeout(this.#retry);
     clearTimeout(this.#silence);
-    this.#source?.close();
-    this.#source = undefined;
+    this.#abort?.abort();
+    this.#abort = undefined;
   }
 
-  #listen<Name extends keyof StreamEvents>(source: EventSource, name: Name): void {
-    source.addEventListener(name, (event: MessageEvent<string>) => {
-      if (source !== this.#source) return;
-      this.#failures = 0;
-      this.#lastWord = Date.now();
-      this.#handlers.connection({ kind: 'live' });
-      this.#watch();
-      this.#handlers.events[name](JSON.parse(event.data));
-    });
+  async #follow(signal: AbortSignal): Promise<void> {
+    const token = readToken();
+    try {
+      const { body } = await openStream(this.#parameters, token, signal);
+      if (body) {
+        await readEvents(body, (event) => {
+          if (!signal.aborted) this.#receive(event, token);
+        });
+      }
+    } catch (error) {
+      if (!signal.aborted && isTokenWanted(error)) {
+        this.#deny(error.message, token);
+        return;
+      }
+      // The reader sees any other cause as a silent relay.
+    }
+    if (!signal.aborted) this.#fail();
+  }
+
+  #receive({ name, data }: ServerEvent, token: string | undefined): void {
+    if (!Object.hasOwn(this.#handlers.events, name)) return;
+    this.#failures = 0;
+    this.#lastWord = Date.now();
+    this.#handlers.connection({ kind: 'live' });
+    this.#watch();
+    try {
+      const event = JSON.parse(data);
+      this.#handlers.events[name as keyof StreamEvents](event);
+      const bye: StreamEvents['bye'] | undefined = name === 'bye' ? event : undefined;
+      if (bye?.error.code === 'forbidden') this.#deny(bye.error.text, token);
+    } catch (error) {
+      // A fault of the page in one event does not end the stream.
+      reportError(error);
+    }
+  }
+
+  #deny(text: string, token: string | undefined): void {
+    this.close();
+    this.#handlers.denied(text, token);
   }
 
   /** Counts a stream without an event for too long as failed: a proxy may hold a dead connection open. */

@@ -21,6 +21,12 @@ export const words = {
   dark: 'Dark colours',
   asking: 'Asking the relay',
   kept: 'kept',
+  token: 'Token',
+  showViews: 'Show the views',
+  forgetToken: 'Forget the token',
+  tokenForgotten: 'The token is forgotten. The relay asks for a token.',
+  noToken: 'A token has letters, digits and signs, and no spaces.',
+  notReached: 'The relay is not reached.',
 } as const;
 
 /** The names of the views in the header. */
