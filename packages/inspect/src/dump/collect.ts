@@ -5,7 +5,6 @@ import {
   type EffectiveConfig,
   type ServiceDetail,
 } from '@heddle/agent';
-import { allFeatures } from '@heddle/agent/features';
 import type { ControlSource } from '@heddle/control';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { currentPins, externalInterfaces, isMapName, mapCatalog } from '@heddle/datapath';
@@ -29,6 +28,7 @@ import {
   listOf,
 } from './dump.ts';
 import { readFilters } from './filters.ts';
+import { dumpedLists } from './lists.ts';
 import { inNamespaces } from './namespaces.ts';
 import { objectTags } from './tags.ts';
 
@@ -122,7 +122,7 @@ function findPins(platform: Platform, given: string | undefined, answers: Dump['
 
 async function ask(agent: ControlSource, withDetails: boolean): Promise<Answers> {
   const lists = new Map<string, unknown[]>();
-  for (const method of ['events.list', ...allFeatures.flatMap(({ dump = [] }) => dump)]) {
+  for (const method of dumpedLists) {
     const items: unknown[] = [];
     for await (const item of agent.items(method)) items.push(item);
     lists.set(method, items);

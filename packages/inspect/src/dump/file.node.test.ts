@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { DumpedControl } from './control.ts';
 import type { Answers, Dump } from './dump.ts';
 import { readDump, writeDump } from './file.ts';
+import { dumpedLists } from './lists.ts';
 
 let folder: string;
 before(() => {
@@ -34,15 +35,10 @@ const sample: Dump = {
         'service.list',
         Array.from({ length: 1203 }, (_, i) => ({ key: `default/s${i}:80/TCP/IPv4` })),
       ],
-      ...[
-        'backend.list',
-        'pod.list',
-        'events.list',
-        'flow.list',
-        'nat.list',
-        'node.list',
-        'attachment.list',
-      ].map((method) => [method, []] as [string, unknown[]]),
+      // Empty lists have no records.
+      ...dumpedLists
+        .filter((method) => method !== 'service.list')
+        .map((method) => [method, []] as [string, unknown[]]),
       // A list of a feature that this version's commands do not know.
       ['bell.list', [{ key: 'default/noon', ringAt: '12:00' }]],
     ]),

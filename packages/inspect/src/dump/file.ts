@@ -4,6 +4,7 @@ import { createGunzip, createGzip } from 'node:zlib';
 import { exitCodes, Failure } from '@heddle/control/failure';
 import { withoutCredentials } from '@heddle/sys/internal';
 import { type Dump, type DumpedMap, entryCount } from './dump.ts';
+import { dumpedLists } from './lists.ts';
 import { withoutSecret } from './secret.ts';
 import type { ProgramTags } from './tags.ts';
 
@@ -169,7 +170,7 @@ class DumpReader {
   #answers: Fields | undefined;
   readonly #details: unknown[] = [];
   /** The items of each list, by control method. A list without items has no record. */
-  readonly #lists = new Map<string, unknown[]>([...methods.values()].map((each) => [each, []]));
+  readonly #lists = new Map<string, unknown[]>(dumpedLists.map((each) => [each, []]));
   readonly #objects = new Map<string, Uint8Array>();
   readonly #tags = new Map<string, ProgramTags>();
   readonly #maps = new Map<number, DumpedMap & { entries: Uint8Array[] }>();
