@@ -37,7 +37,7 @@ describe('heddle observer', () => {
     agentLab = new ManifestLab('observer', { nodes: 1, podsPerNode: 1, outside: 1 });
     client = agentLab.lab.outside[0]!;
     await startBackend(agentLab.pod(0), { echo: [8080] });
-    await agentLab.start();
+    await agentLab.start('--visibility');
     const { v4 } = agentLab.pod(0).addresses;
     await agentLab.apply(
       'web.yaml',
@@ -151,7 +151,7 @@ describe('heddle observer', () => {
       (await flows({ whitelist: [{ sourcePort: [`${wanted}`] }] })).at(-1);
     const flow = await agentLab.until('the flow without an agent', known(port));
     assert.deepEqual(namesOf(flow), named);
-    await agentLab.start();
+    await agentLab.start('--visibility');
     const next = await agentLab.until('the flow with the next agent', known(exchange()));
     assert.deepEqual(namesOf(next), named);
     assert.equal((await nextDrop()).dropReasonDesc, DropReason.SERVICE_BACKEND_NOT_FOUND);
