@@ -1,17 +1,15 @@
 // Answers of name servers to pods are flows, and name addresses of the world.
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { type DnsRecord, dnsTypes, encodeAnswer } from '@heddle/datapath/testing/dns-message';
 import { flowsAt } from '@heddle/hubble/testing/client';
 import { askTcp, BlockingSocket, type LabHost, type LabNode, type LabPod } from '@heddle/lab';
 import { parseIp, SysError } from '@heddle/sys';
 import { nodePlatform } from '@heddle/sys/node';
 import { NodeNetworkLab } from '../testing/node-network-lab.ts';
+import { ObserverProcess } from '../testing/observer-process.ts';
 
-const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 /** The real command of Hubble, if the environment names it. */
 const hubble = process.env.HEDDLE_TEST_HUBBLE;
 const platform = nodePlatform(() => {});
@@ -25,9 +23,7 @@ describe('names from answers of name servers', () => {
   let client: LabPod;
   let server: LabPod;
   let world: LabHost;
-  let observer: ChildProcess;
-  let socket: string;
-  let log = '';
+  let observer: ObserverProcess;
 
   before(async () => {
     network = new NodeNetworkLab('observer-dns', { nodes: 1, hasPods: false, outside: 1 });
@@ -36,26 +32,10 @@ describe('names from answers of name servers', () => {
     client = await network.addPod(node, { namespace: 'shop', name: 'client' });
     server = await network.addPod(node, { namespace: 'kube-system', name: 'dns' });
     world = network.lab.outside[0]!;
-    socket = `${network.socketOf(node)}.hubble`;
-    observer = node.spawn(
-      process.execPath,
-      [
-        ...[program, 'observer', '--socket', network.socketOf(node), '--bpffs', node.bpffs],
-        ...['--listen', `unix://${socket}`],
-      ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
-    observer.stderr!.on('data', (data) => {
-      log += data;
-    });
-    await network.until('the observer to listen', () => log.includes('serves'));
+    observer = await ObserverProcess.start(network, node);
   });
   after(async () => {
-    if (observer && observer.exitCode === null) {
-      const exited = once(observer, 'exit');
-      observer.kill('SIGTERM');
-      await exited;
-    }
+    await observer?.[Symbol.asyncDispose]();
     network?.[Symbol.dispose]();
   });
 
@@ -91,7 +71,7 @@ describe('names from answers of name servers', () => {
   const answerFlow = (family: Family, name: string, address: string) =>
     network.until(`the answer about ${name}`, async () => {
       answer(family, encodeAnswer({ question: name, records: [record(name, address, family)] }));
-      return (await flowsAt(socket, { whitelist: [{ dnsQuery: [name] }] }))[0];
+      return (await flowsAt(observer.socket, { whitelist: [{ dnsQuery: [name] }] }))[0];
     });
 
   /** Returns the names of the destination of a connection from the client. */
@@ -103,7 +83,7 @@ describe('names from answers of name servers', () => {
         if (!(error instanceof SysError)) throw error;
       }
       const wanted = { destinationIp: [address], destinationPort: [`${port}`] };
-      return (await flowsAt(socket, { whitelist: [wanted] })).at(-1)?.destinationNames;
+      return (await flowsAt(observer.socket, { whitelist: [wanted] })).at(-1)?.destinationNames;
     });
 
   for (const [i, family] of ends.entries()) {
@@ -139,19 +119,23 @@ describe('names from answers of name servers', () => {
       }
       answer(family, encodeAnswer({ question: 'a\u001b[2J.example', records: [] }));
       await answerFlow(family, `next.${family}.example`, world.addresses[family]);
-      const all = await flowsAt(socket, { whitelist: [{ protocol: ['DNS'] }] });
+      const all = await flowsAt(observer.socket, { whitelist: [{ protocol: ['DNS'] }] });
       assert.ok(
         all.every(({ l7 }) => l7?.record.case === 'dns' && /^[!-~]+$/.test(l7.record.value.query)),
       );
-      assert.equal(observer.exitCode, null, log);
+      assert.equal(observer.exitCode, null, observer.log);
     });
   }
 
   test('the command hubble shows answers and names', { skip: hubble === undefined }, () => {
     const ask = (...args: string[]) =>
-      execFileSync(hubble!, ['--server', `unix://${socket}`, 'observe', '--all', ...args], {
-        encoding: 'utf8',
-      });
+      execFileSync(
+        hubble!,
+        ['--server', `unix://${observer.socket}`, 'observe', '--all', ...args],
+        {
+          encoding: 'utf8',
+        },
+      );
     assert.match(ask('--protocol', 'dns'), /dns-response .*DNS Answer ".*" TTL: 30/i);
     const named = ask('--to-fqdn', 'api.v4.example');
     assert.match(named, /shop\/client:\d+ .*-> .*:5000/);

@@ -1,9 +1,7 @@
 // The flows of pods with network policies: who decided, in events of dropped packets, of verdicts and of connections.
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import {
   DropReason,
   type Flow,
@@ -15,8 +13,8 @@ import {
 import { flowsAt, nearestRuleAt } from '@heddle/hubble/testing/client';
 import { askTcp, askUdp, type LabNode, type LabPod, startBackend } from '@heddle/lab';
 import { NodeNetworkLab } from '../testing/node-network-lab.ts';
+import { ObserverProcess } from '../testing/observer-process.ts';
 
-const program = fileURLToPath(import.meta.resolve('@heddle/cli/main'));
 /** The real command of Hubble, if the environment names it. */
 const hubble = process.env.HEDDLE_TEST_HUBBLE;
 
@@ -57,9 +55,7 @@ describe('flows of pods with network policies', () => {
   let network: NodeNetworkLab;
   let node: LabNode;
   let pods: Record<Name, LabPod>;
-  let observer: ChildProcess;
-  let socket: string;
-  let log = '';
+  let observer: ObserverProcess;
 
   before(async () => {
     network = new NodeNetworkLab('observer-policy', { nodes: 1, hasPods: false });
@@ -74,26 +70,10 @@ describe('flows of pods with network policies', () => {
     for (const name of ['spy', 'server', 'audited'] as const) {
       await startBackend(pods[name], { echo: [8080, 8081] });
     }
-    socket = `${network.socketOf(node)}.hubble`;
-    observer = node.spawn(
-      process.execPath,
-      [
-        ...[program, 'observer', '--socket', network.socketOf(node), '--bpffs', node.bpffs],
-        ...['--listen', `unix://${socket}`],
-      ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
-    observer.stderr!.on('data', (data) => {
-      log += data;
-    });
-    await network.until('the observer to listen', () => log.includes('serves'));
+    observer = await ObserverProcess.start(network, node);
   });
   after(async () => {
-    if (observer && observer.exitCode === null) {
-      const exited = once(observer, 'exit');
-      observer.kill('SIGTERM');
-      await exited;
-    }
+    await observer?.[Symbol.asyncDispose]();
     network?.[Symbol.dispose]();
   });
 
@@ -128,7 +108,7 @@ describe('flows of pods with network policies', () => {
         ...{ sourceIp: [pods[from].addresses[end]], destinationIp: [pods[to].addresses[end]] },
         ...{ destinationPort: [`${port}`], eventType: [{ type }], ...more },
       };
-      const [found] = await flowsAt(socket, { whitelist: [wanted] });
+      const [found] = await flowsAt(observer.socket, { whitelist: [wanted] });
       if (!found) reaches(from, to, port, end, ask);
       return found;
     });
@@ -188,7 +168,7 @@ describe('flows of pods with network policies', () => {
         ...{ protocol: 6, port, direction: TrafficDirection.INGRESS },
       });
       const failing = async (source: Name, port: number) => {
-        const answer = await nearestRuleAt(socket, question(source, port));
+        const answer = await nearestRuleAt(observer.socket, question(source, port));
         const tests = answer.tests.filter(({ fits }) => !fits);
         return {
           tests: tests.map(({ what, rule, here }) => `${what}: ${rule} / ${here}`),
@@ -205,7 +185,7 @@ describe('flows of pods with network policies', () => {
       });
       assert.deepEqual(await failing('client', 8080), { tests: [], lines: [] });
       await assert.rejects(
-        nearestRuleAt(socket, { ...question('client', 8081), source: 'client' }),
+        nearestRuleAt(observer.socket, { ...question('client', 8081), source: 'client' }),
         /source is no IP address/,
       );
     });
@@ -238,7 +218,7 @@ describe('flows of pods with network policies', () => {
     for (const type of [1, 5]) {
       const flow = await network.until('a flow with the next agent', async () => {
         reaches('client', 'server', 8081, 'v4');
-        const found = await flowsAt(socket, {
+        const found = await flowsAt(observer.socket, {
           since,
           whitelist: [{ eventType: [{ type }], verdict: [Verdict.DROPPED] }],
         });
@@ -255,7 +235,7 @@ describe('flows of pods with network policies', () => {
     const ask = (...args: string[]) =>
       execFileSync(
         hubble!,
-        ['--server', `unix://${socket}`, 'observe', '--all', ...args, ...whole],
+        ['--server', `unix://${observer.socket}`, 'observe', '--all', ...args, ...whole],
         {
           encoding: 'utf8',
         },

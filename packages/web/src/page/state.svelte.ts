@@ -58,7 +58,7 @@ export class PageState {
     (this.counts?.drops ?? []).filter((id) => !Object.hasOwn(this.muted, id)).length,
   );
 
-  /** The bounds of a window that stands still; while it is live, both are undefined and stand for now. */
+  /** The bounds of a window that stands still. A live window has none, because it ends at the present time. */
   readonly fixedRange: { readonly from?: number; readonly to?: number } = $derived(
     this.isLive ? {} : this.range,
   );
