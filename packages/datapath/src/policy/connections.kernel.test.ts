@@ -27,6 +27,10 @@ for (const end of ['v4', 'v6'] as const) {
           const connection = stage.connection(protocol, path, false);
           stage.policies.set({ 0: { ingress: allowed() } });
           stage.open(connection);
+          // From here on its packets are like recent ones, which the programs forward at once.
+          for (const isReply of [false, true, false, true]) {
+            stage.expectPassed(stage.more(connection, isReply), connection, 'like a recent one');
+          }
           const isHeld = () =>
             [...world.datapath.nat.flows()].find(({ clientPort }) => clientPort === connection.port)
               ?.confirmed;
