@@ -19,6 +19,20 @@ const quantities: Schema = {
   },
 };
 
+/** Returns the schema of the resources of a container; the amounts are an example of them. */
+const resources = (cpu: string, memory: string): Schema => ({
+  type: 'object',
+  properties: { requests: quantities, limits: quantities },
+  additionalProperties: false,
+  description: `write JSON, e.g. ${JSON.stringify({ requests: { cpu, memory } })}`,
+});
+
+const secretName: Schema = {
+  type: 'string',
+  pattern: '^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$',
+  description: 'write the name of a Secret: lower-case letters, digits, - and .',
+};
+
 const word: Schema = { type: 'string', pattern: '^[^\\s]*$' };
 
 /** The settings of the deployment itself, besides those of the agent. */
@@ -75,33 +89,19 @@ export const deploymentSettings = {
   resources: {
     about: 'resource requests and limits of the agent',
     fallback: { requests: { cpu: '100m', memory: '128Mi' } },
-    schema: {
-      type: 'object',
-      properties: { requests: quantities, limits: quantities },
-      additionalProperties: false,
-      description: 'write JSON, e.g. {"requests":{"cpu":"100m","memory":"128Mi"}}',
-    },
+    schema: resources('100m', '128Mi'),
   },
   observerResources: {
     about: 'resource requests and limits of the observer, with `visibility`',
     fallback: { requests: { cpu: '20m', memory: '128Mi' } },
-    schema: {
-      type: 'object',
-      properties: { requests: quantities, limits: quantities },
-      additionalProperties: false,
-      description: 'write JSON, e.g. {"requests":{"cpu":"20m","memory":"128Mi"}}',
-    },
+    schema: resources('20m', '128Mi'),
   },
   observerTLSSecret: {
     about: 'Secret with tls.crt, tls.key and ca.crt, by which observers serve relays on port 4244',
     more: 'Clients need a certificate of ca.crt. Without the Secret, flows are served on the socket of the node only.',
     fallbackText: 'none',
     fallback: '',
-    schema: {
-      type: 'string',
-      pattern: '^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$',
-      description: 'write the name of a Secret: lower-case letters, digits, - and .',
-    },
+    schema: secretName,
   },
   relayTLSSecret: {
     about:
@@ -109,21 +109,12 @@ export const deploymentSettings = {
     more: 'With it, `heddle relay` runs as the Deployment heddle-relay; it needs `visibility` and `observerTLSSecret`. The Service hubble-relay is for clients that have a certificate of ca.crt, and heddle-ui is the page, for those who may forward a port.',
     fallbackText: 'none',
     fallback: '',
-    schema: {
-      type: 'string',
-      pattern: '^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$',
-      description: 'write the name of a Secret: lower-case letters, digits, - and .',
-    },
+    schema: secretName,
   },
   relayResources: {
     about: 'resource requests and limits of the relay',
     fallback: { requests: { cpu: '50m', memory: '192Mi' } },
-    schema: {
-      type: 'object',
-      properties: { requests: quantities, limits: quantities },
-      additionalProperties: false,
-      description: 'write JSON, e.g. {"requests":{"cpu":"50m","memory":"192Mi"}}',
-    },
+    schema: resources('50m', '192Mi'),
   },
   updateStrategy: {
     about: 'how a new version reaches the nodes',

@@ -4,6 +4,7 @@ import {
   observerHealthName,
   type PeerNode,
   type Place,
+  ProblemLog,
   RpcServer,
   responseJson,
   serveMetrics,
@@ -69,12 +70,13 @@ export class RunningRelay implements AsyncDisposable {
   readonly #tasks: Promise<void>[] = [];
   #history: HistoryFile | undefined;
   readonly #exports: (JsonFile | OtlpExport)[] = [];
-  readonly #reported = new Map<string, string>();
+  readonly #problems: ProblemLog;
   #metrics: Disposable | undefined;
 
   private constructor(settings: RelaySettings) {
     const { version, cluster, log, ui } = settings;
     this.#settings = settings;
+    this.#problems = new ProblemLog(settings.log);
     this.pool = new PeerPool({ tls: settings.peerTls });
     this.traffic = new Traffic({ historyBytes: settings.historyBytes });
     const service = relayService(this.pool, { version });
@@ -165,9 +167,9 @@ export class RunningRelay implements AsyncDisposable {
   #flush(): void {
     try {
       this.#history?.flush(Date.now());
-      this.#report('history', '');
+      this.#problems.report('history', '');
     } catch (error) {
-      this.#report('history', error instanceof Error ? error.message : String(error));
+      this.#problems.report('history', error instanceof Error ? error.message : String(error));
     }
   }
 
@@ -183,13 +185,6 @@ export class RunningRelay implements AsyncDisposable {
       this.#exports.push(otlp);
       this.traffic.listen((flow) => otlp.add(flow));
     }
-  }
-
-  /** Logs a problem once, until it changes; the empty text ends it. */
-  #report(what: string, problem: string): void {
-    if ((this.#reported.get(what) ?? '') === problem) return;
-    this.#reported.set(what, problem);
-    this.#settings.log(problem === '' ? `${what}: it works again` : problem);
   }
 
   /** Keeps the health, and reports nodes that come and go to the log and as events. */

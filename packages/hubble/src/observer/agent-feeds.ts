@@ -16,6 +16,7 @@ import { dnsRecord, messageBytes } from '../sources/dns-records.ts';
 import { KnownVerdicts } from '../sources/known-verdicts.ts';
 import { dropRecord } from '../sources/records.ts';
 import { verdictRecords } from '../sources/verdict-records.ts';
+import { pause } from '../waiting.ts';
 
 /** The interval in milliseconds between attempts to reach the agent. */
 const retryMs = 2000;
@@ -134,7 +135,7 @@ export class AgentFeeds implements Disposable {
         this.#target.report(what, `${what} are not observed: ${why}`);
       }
       this.#clients.get(method)?.[Symbol.dispose]();
-      await this.#pause();
+      await pause(retryMs, this.#closing.signal);
     }
   }
 
@@ -178,19 +179,6 @@ export class AgentFeeds implements Disposable {
     this.#clients.set(purpose, client);
     if (this.#closing.signal.aborted) client[Symbol.dispose]();
     return client;
-  }
-
-  #pause(): Promise<void> {
-    const { signal } = this.#closing;
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, retryMs);
-      signal.addEventListener('abort', done);
-    });
   }
 }
 

@@ -10,6 +10,7 @@ import { Denials } from '../generated/heddle/denials_pb.js';
 import { Observer } from '../generated/observer/observer_pb.js';
 import { Peer } from '../generated/peer/peer_pb.js';
 import { FlowMetrics } from '../metrics/metrics.ts';
+import { ProblemLog } from '../problem-log.ts';
 import { HealthState, observerHealthName } from '../server/health.ts';
 import { serveMetrics } from '../server/metrics-server.ts';
 import { type Listen, RpcServer } from '../server/server.ts';
@@ -65,7 +66,7 @@ export class RunningObserver implements AsyncDisposable {
   readonly #nodeName: string;
   readonly #bpf: Bpf = new LinuxBpf(nodePlatform());
   readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #reported = new Map<string, string>();
+  readonly #problems: ProblemLog;
   readonly #server: RpcServer;
   readonly #feeds: AgentFeeds;
   #metricsServer: Disposable | undefined;
@@ -75,6 +76,7 @@ export class RunningObserver implements AsyncDisposable {
 
   private constructor(settings: ObserverSettings, nodeName: string) {
     this.#settings = settings;
+    this.#problems = new ProblemLog(settings.log);
     this.#names = new AgentNames(settings.cluster, nodeName);
     this.#metrics = new FlowMetrics(settings.metrics);
     const { address, cluster, listen } = settings;
@@ -96,7 +98,7 @@ export class RunningObserver implements AsyncDisposable {
     this.#feeds = new AgentFeeds(settings.socket, names, {
       add: (record) => this.#add(record),
       lose: (count) => this.#lose(count),
-      report: (what, problem) => this.#report(what, problem),
+      report: (what, problem) => this.#problems.report(what, problem),
     });
     this.#health.set(false);
     this.#server = new RpcServer({
@@ -171,7 +173,10 @@ export class RunningObserver implements AsyncDisposable {
       this.#tables ??= new NodeTables(this.#bpf, this.#settings.bpffs);
     } catch (error) {
       this.#health.set(false);
-      this.#report('tables', `the tables of the datapath cannot be read: ${messageOf(error)}`);
+      this.#problems.report(
+        'tables',
+        `the tables of the datapath cannot be read: ${messageOf(error)}`,
+      );
       return;
     }
     const tables = this.#tables;
@@ -191,7 +196,7 @@ export class RunningObserver implements AsyncDisposable {
     );
     if (left > 0) this.#lose(left);
     this.#health.set(true);
-    this.#report('tables', '');
+    this.#problems.report('tables', '');
   }
 
   #closeReplaced(): void {
@@ -208,9 +213,9 @@ export class RunningObserver implements AsyncDisposable {
     try {
       using agent = await ControlClient.connect(this.#settings.socket);
       await this.#readNames(agent);
-      this.#report('names', '');
+      this.#problems.report('names', '');
     } catch (error) {
-      this.#report('names', `names stay as they are: ${messageOf(error)}`);
+      this.#problems.report('names', `names stay as they are: ${messageOf(error)}`);
     }
   }
 
@@ -247,19 +252,12 @@ export class RunningObserver implements AsyncDisposable {
       if (this.#isClosed) return;
       const timer = setTimeout(async () => {
         this.#timers.delete(timer);
-        await task().catch((error: unknown) => this.#report('task', messageOf(error)));
+        await task().catch((error: unknown) => this.#problems.report('task', messageOf(error)));
         again();
       }, interval);
       this.#timers.add(timer);
     };
     again();
-  }
-
-  /** Logs a problem once, until it changes; the empty text ends it. */
-  #report(what: string, problem: string): void {
-    if ((this.#reported.get(what) ?? '') === problem) return;
-    this.#reported.set(what, problem);
-    this.#settings.log(problem === '' ? `${what}: it works again` : problem);
   }
 }
 

@@ -1,4 +1,5 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { ProblemLog } from '@heddle/hubble';
 
 /** The settings of an exported file. */
 export interface JsonFileSettings {
@@ -24,11 +25,12 @@ export class JsonFile implements AsyncDisposable {
   #size = 0;
   #file: FileHandle | undefined;
   #writing: Promise<void> | undefined;
-  #problem = '';
+  readonly #problems: ProblemLog;
   #retryAt = 0;
 
   constructor(settings: JsonFileSettings) {
     this.#settings = settings;
+    this.#problems = new ProblemLog(settings.log);
   }
 
   /** The lines that were lost. */
@@ -131,13 +133,8 @@ export class JsonFile implements AsyncDisposable {
   }
 
   #report(problem: string): void {
-    if (problem === this.#problem) return;
-    this.#problem = problem;
-    const { path, log } = this.#settings;
-    log(
-      problem === ''
-        ? `flows are written to ${path} again`
-        : `flows are not written to ${path}: ${problem}`,
-    );
+    const { path } = this.#settings;
+    const text = problem && `flows are not written to ${path}: ${problem}`;
+    this.#problems.report(path, text, `flows are written to ${path} again`);
   }
 }

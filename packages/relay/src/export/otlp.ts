@@ -1,6 +1,7 @@
+import { ProblemLog, pause } from '@heddle/hubble';
 import { reasonNames } from '@heddle/web/filter';
 import { nameOf } from '../api/view.ts';
-import { BackOff, messageOf, pause } from '../peers/back-off.ts';
+import { BackOff, messageOf } from '../peers/back-off.ts';
 import type { RelayFlow } from '../traffic/model.ts';
 
 /** The settings of an export by OTLP. */
@@ -32,12 +33,13 @@ export class OtlpExport implements AsyncDisposable {
   readonly #sending: Promise<void>;
   #queue: RelayFlow[] = [];
   #lost = 0;
-  #problem = '';
+  readonly #problems: ProblemLog;
   #wake: () => void = () => {};
 
   /** Throws an Error for a URL that is not one of HTTP. */
   constructor(settings: OtlpSettings) {
     this.#settings = settings;
+    this.#problems = new ProblemLog(settings.log);
     this.#url = collectorUrl(settings.url);
     this.#sending = this.#send();
   }
@@ -125,15 +127,10 @@ export class OtlpExport implements AsyncDisposable {
   }
 
   #report(problem: string): void {
-    if (problem === this.#problem) return;
-    this.#problem = problem;
     // What comes after the path may be a secret.
     const where = `${this.#url.origin}${this.#url.pathname}`;
-    this.#settings.log(
-      problem === ''
-        ? `flows are sent to ${where} again`
-        : `flows are not sent to ${where}: ${problem}`,
-    );
+    const text = problem && `flows are not sent to ${where}: ${problem}`;
+    this.#problems.report(where, text, `flows are sent to ${where} again`);
   }
 }
 

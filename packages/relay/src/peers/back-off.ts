@@ -24,20 +24,6 @@ export class BackOff {
   }
 }
 
-/** Resolves after some milliseconds, or when `signal` aborts. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-  });
-}
-
 /** Longer texts of errors are cut: peers choose them. */
 const messageMax = 300;
 

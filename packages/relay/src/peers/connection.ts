@@ -1,7 +1,7 @@
 import type { Client, Transport } from '@connectrpc/connect';
-import { type PeerNode, parsePlace } from '@heddle/hubble';
+import { type PeerNode, parsePlace, pause } from '@heddle/hubble';
 import { NodeState, type Observer, type ServerStatusResponse } from '@heddle/hubble/messages';
-import { BackOff, messageOf, pause } from './back-off.ts';
+import { BackOff, messageOf } from './back-off.ts';
 import { type ObserverClients, openClients, type PeerTlsFiles } from './transport.ts';
 
 /** The settings of connections to observers. */

@@ -1,6 +1,7 @@
 import type { PeerNode } from '@heddle/hubble';
+import { pause } from '@heddle/hubble';
 import { type ChangeNotification, ChangeNotificationType } from '@heddle/hubble/messages';
-import { BackOff, messageOf, pause } from './back-off.ts';
+import { BackOff, messageOf } from './back-off.ts';
 import { peersMax } from './pool.ts';
 import { openClients, type PeerTlsFiles, type Target } from './transport.ts';
 

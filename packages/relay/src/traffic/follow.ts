@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { millisecondsOf, timestampOf } from '@heddle/hubble';
+import { millisecondsOf, pause, timestampOf } from '@heddle/hubble';
 import { LostEventSchema } from '@heddle/hubble/messages';
-import { BackOff, messageOf, pause } from '../peers/back-off.ts';
+import { BackOff, messageOf } from '../peers/back-off.ts';
 import type { PeerConnection } from '../peers/connection.ts';
 import { type PeerPool, peersMax } from '../peers/pool.ts';
 import { rawFlows } from './raw-flows.ts';
