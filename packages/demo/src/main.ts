@@ -131,7 +131,8 @@ function readArguments() {
       },
     });
     if (values.json && !values.once) throw new Error('--json needs --once');
-    if (values.ui && values.once) throw new Error('--ui shows a page, and --once ends at once');
+    if (values.ui && values.once)
+      throw new Error('--ui shows a page until the demo ends, so --once cannot be given with it');
     const { engine } = values;
     if (engine !== undefined && !(engine in engineLabels)) {
       throw new Error(`--engine is kernel or vm, not ${engine}`);
