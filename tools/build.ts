@@ -2,7 +2,7 @@
 // TypeScript support, which costs the agent some 50 MiB of memory. When it is run, it also builds
 // the published packages, the command and the libraries, as folders of dist/npm.
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { buildPage, contentSecurityPolicy } from '@heddle/web/build';
+import { buildPage } from '@heddle/web/build';
 import { build, type Plugin } from 'esbuild';
 import { root } from './files.ts';
 import { buildLibraries, finishPackage, manifestOf, published } from './packages/libraries.ts';
@@ -53,7 +53,6 @@ const page: Plugin = {
       return {
         contents: [
           'const encoder = new TextEncoder();',
-          `export const contentSecurityPolicy = ${JSON.stringify(contentSecurityPolicy)};`,
           `export const buildPage = async () => ({ ${files.join(', ')} });`,
         ].join('\n'),
         loader: 'js',

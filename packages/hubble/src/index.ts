@@ -1,8 +1,7 @@
 export { observedFlows } from './client.ts';
-export { FilterError } from './filters/errors.ts';
-export { type FlowMatch, flowMatch } from './filters/filters.ts';
+export { flowMatch } from './filters/filters.ts';
 export { identityOf, reservedIdentity } from './flows/identity.ts';
-export { type FlowNode, flowMessage, responseJson } from './flows/message.ts';
+export { flowMessage, responseJson } from './flows/message.ts';
 export {
   type Decision,
   type DnsRecord,
@@ -28,6 +27,6 @@ export { ProblemLog } from './problem-log.ts';
 export { HealthState, observerHealthName } from './server/health.ts';
 export { serveMetrics } from './server/metrics-server.ts';
 export { type Place, parsePlace } from './server/place.ts';
-export { type Listen, listenText, RpcServer, type ServerOptions } from './server/server.ts';
+export { type Listen, listenText, RpcServer } from './server/server.ts';
 export { readTlsFiles, type TlsFiles, watchTlsFiles } from './server/tls-files.ts';
 export { pause, Waiting } from './waiting.ts';

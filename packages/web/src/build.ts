@@ -15,21 +15,6 @@ export interface PageFile {
 /** The files of the built page by name. */
 export type PageFiles = Readonly<Record<'index.html' | 'page.js' | 'page.css', PageFile>>;
 
-/**
- * The value of the header `Content-Security-Policy` that the page is written for: own files only, nothing
- * inline, no frames.
- */
-export const contentSecurityPolicy = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join('; ');
-
 const source = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 let built: Promise<PageFiles> | undefined;
 

@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { buildPage, contentSecurityPolicy } from '@heddle/web/build';
+import { buildPage } from '@heddle/web/build';
 import type { ApiError, MapAnswer } from '@heddle/web/contract';
 import { firstError, parseFilter } from '@heddle/web/filter';
+import { contentSecurityPolicy } from '@heddle/web/security-policy';
 import { explain } from './drops.ts';
 import { flowsOfTick, flowsOfTicks, tickMilliseconds } from './flows.ts';
 import { deltaOf, mapOf } from './map.ts';

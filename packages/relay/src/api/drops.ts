@@ -1,5 +1,6 @@
 import type { DropKind, DropsAnswer, Explanation, RuleRef } from '@heddle/web/contract';
 import { reasonNames } from '@heddle/web/filter';
+import { protocolName } from '@heddle/web/protocols';
 import { noSums, ruleText } from '../traffic/links.ts';
 import type { LinkRow, RelayFlow } from '../traffic/model.ts';
 import type { Traffic } from '../traffic/traffic.ts';
@@ -114,16 +115,16 @@ function lastFlow({ ring }: Traffic, row: LinkRow): RelayFlow | undefined {
   return undefined;
 }
 
-const protocolNames: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
+/** The IP protocols that `heddle trace` has to be given: UDP and SCTP. TCP is its default. */
+const tracedProtocols = [17, 132];
 
 /** Returns the arguments of `heddle trace` for a flow of a row; empty as long as no address is known. */
 function traceOf(row: LinkRow, flow: RelayFlow | undefined): string {
   if (!flow?.from.address || !flow.to.address) return '';
   const host = flow.to.address.includes(':') ? `[${flow.to.address}]` : flow.to.address;
-  const protocol = protocolNames[row.protocol];
   return [
     `--from ${flow.from.address}`,
-    ...(protocol && protocol !== 'TCP' ? [`--protocol ${protocol}`] : []),
+    ...(tracedProtocols.includes(row.protocol) ? [`--protocol ${protocolName(row.protocol)}`] : []),
     `${host}:${row.port}`,
   ].join(' ');
 }

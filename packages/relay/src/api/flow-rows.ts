@@ -1,5 +1,6 @@
 import type { FlowRows } from '@heddle/web/contract';
 import { reasonWord } from '@heddle/web/filter';
+import { protocolName } from '@heddle/web/protocols';
 import { ruleText } from '../traffic/links.ts';
 import type { RelayFlow } from '../traffic/model.ts';
 import { ApiProblem, nameOf, type View } from './view.ts';
@@ -79,13 +80,10 @@ export function flowRows(
 }
 
 const flagNames = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR', 'NS'];
-const protocolNames: Readonly<Record<number, string>> = {
-  ...{ 1: 'ICMP', 2: 'IGMP', 6: 'TCP', 17: 'UDP', 58: 'ICMPv6', 112: 'VRRP', 132: 'SCTP' },
-};
 
 /** Returns one line of text about a flow. */
 function summaryOf({ flow, protocol, verdict, reason }: RelayFlow): string {
-  const name = protocolNames[protocol] ?? `protocol ${protocol}`;
+  const name = protocolName(protocol);
   const flags = protocol === 6 ? flagNames.filter((_, bit) => flow.flags & (1 << bit)) : [];
   const content =
     flow.dns !== undefined

@@ -3,15 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import type { ApiError } from '@heddle/web/contract';
+import { contentSecurityPolicy } from '@heddle/web/security-policy';
 import { ApiProblem } from './view.ts';
 
 /** Shorter answers are not compressed, in bytes. */
 const compressedLeast = 1024;
-
-/** The value of `Content-Security-Policy`: own files only, nothing inline, no frames. */
-export const contentSecurityPolicy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Sets the headers that all answers have. */
 export function setHeaders(response: ServerResponse): void {

@@ -4,7 +4,6 @@ import { get, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { contentSecurityPolicy } from '@heddle/web/build';
 import type {
   ChangesAnswer,
   DropsAnswer,
@@ -20,6 +19,7 @@ import type {
   WhyEmpty,
   WorkloadAnswer,
 } from '@heddle/web/contract';
+import { contentSecurityPolicy } from '@heddle/web/security-policy';
 import { clusters } from '@heddle/web/testing/clusters';
 import { InventedRelay, type InventedRelayOptions } from '../../testing/invented-relay.ts';
 import { TokenAccess } from './access.ts';

@@ -1,4 +1,5 @@
 import type { LinkRates, Neighbour, RuleRef, WorkloadAnswer } from '@heddle/web/contract';
+import { protocolName } from '@heddle/web/protocols';
 import type { LinkRow, PodSeen, Workload } from '../traffic/model.ts';
 import { timelineOf } from './timeline.ts';
 import {
@@ -206,7 +207,7 @@ function servicesOf(callers: readonly LinkRow[]): WorkloadAnswer['services'] {
   for (const { service, port, protocol, to } of callers) {
     if (service === '') continue;
     const own = ports.get(service) ?? new Set<string>();
-    own.add(`${port}/${protocol === 17 ? 'UDP' : protocol === 132 ? 'SCTP' : 'TCP'}`);
+    own.add(`${port}/${protocolName(protocol)}`);
     ports.set(service, own);
     pods.set(service, new Set([...(pods.get(service) ?? []), ...to.pods.values()]));
   }

@@ -1,3 +1,5 @@
+import { protocolName } from '../protocols.ts';
+
 /** The blank between groups of digits and before units. */
 const thin = '\u202f';
 
@@ -84,22 +86,9 @@ export function formatNumber(count: number, one: string, many = `${one}s`): stri
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }
 
-const protocols: Readonly<Record<number, string>> = {
-  1: 'ICMP',
-  6: 'TCP',
-  17: 'UDP',
-  58: 'ICMPv6',
-  132: 'SCTP',
-};
-
-/** Returns the name of an IP protocol, or its number. */
-export function formatProtocol(protocol: number): string {
-  return protocols[protocol] ?? `protocol ${protocol}`;
-}
-
 /** Returns a protocol and port, `TCP 8443`; port 0 stands for none or several. */
 export function formatPort(protocol: number, port: number): string {
-  return port === 0 ? formatProtocol(protocol) : `${formatProtocol(protocol)} ${port}`;
+  return port === 0 ? protocolName(protocol) : `${protocolName(protocol)} ${port}`;
 }
 
 /** Returns the name of one end of a link: NAMESPACE/NAME, or the name alone outside of namespaces. */

@@ -1,5 +1,6 @@
 import type { DropKind } from '../../contract.ts';
-import { formatParty, formatProtocol } from '../../parts/format.ts';
+import { formatParty } from '../../parts/format.ts';
+import { protocolName } from '../../protocols.ts';
 import { csvCell } from '../flows/export.ts';
 import { headingOf, policyName, ruleWords } from './sentences.ts';
 
@@ -12,7 +13,7 @@ export function csvOfKinds(kinds: readonly DropKind[]): string {
   const lines = kinds.map((kind) =>
     [
       ...[kind.reason, kind.name, headingOf(kind), kind.verdict],
-      ...[formatParty(kind.from), formatParty(kind.to), formatProtocol(kind.protocol), kind.port],
+      ...[formatParty(kind.from), formatParty(kind.to), protocolName(kind.protocol), kind.port],
       ...[kind.service ?? '', kind.now, kind.packets],
       ...[new Date(kind.since).toISOString(), new Date(kind.last).toISOString()],
       kind.rules.map((rule) => `${policyName(rule.policy)} ${ruleWords(rule)}`).join('; '),

@@ -1,4 +1,4 @@
-import { formatProtocol } from '../../parts/format.ts';
+import { protocolName } from '../../protocols.ts';
 import type { FlowRow } from './rows.ts';
 import { flagText } from './rows.ts';
 
@@ -24,7 +24,7 @@ const csvColumns: readonly (readonly [string, (row: FlowRow) => string | number]
   ['to_pod', ({ to }) => to.pod],
   ['to_address', ({ to }) => to.address],
   ['to_port', ({ to }) => to.port],
-  ['protocol', ({ protocol }) => formatProtocol(protocol)],
+  ['protocol', ({ protocol }) => protocolName(protocol)],
   ['flags', ({ flags }) => flagText(flags)],
   ['direction', ({ direction }) => direction],
   ['summary', ({ summary }) => summary],

@@ -1,4 +1,4 @@
-import { formatProtocol } from '../../parts/format.ts';
+import { protocolName } from '../../protocols.ts';
 import { type FlowRow, flagText } from './rows.ts';
 
 /** Returns an argument as a POSIX shell reads it. */
@@ -10,7 +10,7 @@ export function shellWord(text: string): string {
 export function traceCommand({ from, to, protocol, flags, service, isReply }: FlowRow): string {
   const namespace = from.name.split('/')[0];
   const source = from.pod && namespace ? `${namespace}/${from.pod}` : from.address;
-  const name = formatProtocol(protocol).replace(/v6$/, '').toLowerCase();
+  const name = protocolName(protocol).replace(/v6$/, '').toLowerCase();
   const options = [
     ...['--from', source, '--to', service || to.address],
     ...(to.port > 0 ? ['--port', String(to.port)] : []),
