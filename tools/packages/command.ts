@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cgroupRoot } from '@heddle/lab';
 import { root } from '../files.ts';
@@ -9,7 +9,7 @@ import { run } from './run.ts';
 
 /**
  * Installs the tarball of `heddle` globally with the Node.js in the folder `bin`, starts an agent in a
- * network namespace, a cgroup and a bpf file system of its own, and reads its status.
+ * network namespace, a cgroup and a bpf file system of its own, and reads its status. Then starts a relay.
  */
 export async function testCommand(folder: string, registry: string, bin: string): Promise<void> {
   const prefix = `${folder}/global`;
@@ -17,6 +17,7 @@ export async function testCommand(folder: string, registry: string, bin: string)
   const tarball = `${folder}/tarballs/heddle-${manifestOf('packages/cli').version}.tgz`;
   const flags = ['--prefix', prefix, '--registry', registry, '--no-audit', '--no-fund'];
   await run('npm', ['install', '-g', ...flags, tarball]);
+  await testRelay(`${folder}/relay.sock`, env);
 
   const cgroup = `${cgroupRoot()}/heddle-packages-${process.pid}`;
   const bpffs = `${folder}/bpf`;
@@ -58,5 +59,31 @@ async function waitForStatus(
     }
     if (attempt === 49) throw new Error(`run heddle status: no ${wanted} in: ${last}`);
     await sleep(200);
+  }
+}
+
+/** Starts a relay, whose observer does not exist, and waits until it listens. */
+async function testRelay(socket: string, env: NodeJS.ProcessEnv): Promise<void> {
+  const options = [
+    '--node',
+    `none=unix://${socket}.none`,
+    '--listen',
+    `unix://${socket}`,
+    '--no-ui',
+  ];
+  const relay = spawn('heddle', ['relay', ...options], {
+    env,
+    stdio: ['ignore', 'inherit', 'ignore'],
+  });
+  const exited = once(relay, 'exit');
+  try {
+    while (!existsSync(socket)) {
+      if (relay.exitCode !== null)
+        throw new Error(`run heddle relay: it ended with ${relay.exitCode}`);
+      await sleep(100);
+    }
+  } finally {
+    relay.kill();
+    await exited;
   }
 }

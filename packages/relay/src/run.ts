@@ -15,7 +15,7 @@ import type { Access } from './api/access.ts';
 import { UiServer } from './api/server.ts';
 import { JsonFile, type JsonFileSettings } from './export/json-file.ts';
 import { OtlpExport } from './export/otlp.ts';
-import { HistoryFile } from './history/history-file.ts';
+import type { HistoryFile } from './history/history-file.ts';
 import { relayMetrics } from './metrics.ts';
 import { relayService } from './observer/service.ts';
 import { followPeers } from './peers/follow-peers.ts';
@@ -136,7 +136,7 @@ export class RunningRelay implements AsyncDisposable {
       const text = () => relayMetrics(pool, traffic, this.#lostExports(), Date.now());
       this.#metrics = await serveMetrics(metricsListen, text, log);
     }
-    this.#openHistory();
+    await this.#openHistory();
     this.#openExports();
     const { signal } = this.#stop;
     this.pool.set(nodes);
@@ -153,9 +153,10 @@ export class RunningRelay implements AsyncDisposable {
     this.#tasks.push(followFlows(this.pool, this.traffic, signal), this.#watchNodes(signal));
   }
 
-  #openHistory(): void {
+  async #openHistory(): Promise<void> {
     const { historyFile } = this.#settings;
     if (!historyFile) return;
+    const { HistoryFile } = await historyModule(historyFile.path);
     this.#history = new HistoryFile(historyFile.path, historyFile.bytes);
     const oldest = this.#history.load(this.traffic, Date.now());
     if (oldest !== undefined) this.traffic.keptSince = oldest;
@@ -220,4 +221,16 @@ export class RunningRelay implements AsyncDisposable {
 async function page() {
   const { buildPage } = await import('@heddle/web/build');
   return buildPage();
+}
+
+/** Loads the module that needs SQLite, which Node.js has from 22.13 on. Throws an Error with the remedy. */
+async function historyModule(path: string): Promise<typeof import('./history/history-file.ts')> {
+  try {
+    return await import('./history/history-file.ts');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_UNKNOWN_BUILTIN_MODULE') throw cause;
+    const remedy = 'use Node.js 22.13 or newer, or omit --history-file';
+    const text = `open history file ${path}: Node.js ${process.version} has no SQLite (${remedy})`;
+    throw new Error(text, { cause });
+  }
 }
